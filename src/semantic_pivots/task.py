@@ -1,0 +1,188 @@
+"""The word-level cross-lingual translation task: concepts, prompts, distractors (He et al. 2025, §3).
+
+For every ordered pair of languages a model is shown five demonstrations and a word, and is scored on the word's
+translation. The same translation is also scored after nine *distractors*, words of the source language that mean
+something else, so that a translation which is merely a likely string earns nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["LANGUAGES", "N_DISTRACTORS", "Prompt", "read_lexicon", "parse_pairs", "draw_concepts", "build_prompts", "build_items", "prompt_row"]
+
+LANGUAGES = {"en": "English", "fr": "French", "zh": "Chinese", "ja": "Japanese"}
+N_DISTRACTORS = 9
+N_DEMONSTRATIONS = 5
+ZIPF_WINDOW = 0.75  # how far a distractor's Zipf frequency may lie from the source word's
+INSTRUCTION = "Please translate words from {source} to {target}.\n\n"
+LINE = "{source}: {{word}}\n{target}:"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of one ordered pair.
+
+    Attributes:
+        prefix: the whole text before the item's own lines, demonstrations included.
+        line: template of the item's lines, with ``{word}``, up to where the target starts.
+        joiner: what stands between that and the target word.
+        demonstrations: concept ids of the demonstrations.
+    """
+
+    source_lang: str
+    target_lang: str
+    prompt_set: int
+    prefix: str
+    line: str
+    joiner: str
+    demonstrations: tuple[str, ...]
+
+    def text(self, word: str) -> str:
+        """Everything up to where the target's joiner starts."""
+        # replace, not format: a word may hold a brace
+        return self.prefix + self.line.replace("{word}", word)
+
+
+def read_lexicon(path: Path) -> pd.DataFrame:
+    """Read the lexicon, one row a concept, indexed by concept_id.
+
+    Raises:
+        ValueError: if a column is missing, or an id occurs twice.
+    """
+    lexicon = pd.read_parquet(path)
+    wanted = {"concept_id", "pos", "split", "bijective", "conflicts"} | {c for la in LANGUAGES for c in (la, f"zipf_{la}", f"valid_{la}")}
+    if missing := sorted(wanted - set(lexicon.columns)):
+        raise ValueError(f"{path}: the lexicon lacks the columns {', '.join(missing)}")
+    if lexicon.concept_id.duplicated().any():
+        raise ValueError(f"{path}: concept {lexicon.concept_id[lexicon.concept_id.duplicated()].iloc[0]!r} occurs twice")
+    return lexicon.set_index("concept_id", drop=False)
+
+
+def parse_pairs(source_langs: list[str] | None = None, target_langs: list[str] | None = None, pairs: list[str] | None = None) -> list[tuple[str, str]]:
+    """Ordered pairs of two different languages, from two lists or from names such as "en-fr".
+
+    Raises:
+        ValueError: for an unknown language, a pair of a language with itself, or if no pair is left.
+    """
+    if pairs is not None:
+        parsed = [tuple(p.split("-")) for p in pairs]
+        if bad := [p for p, q in zip(pairs, parsed) if len(q) != 2 or q[0] == q[1]]:
+            raise ValueError(f"{bad[0]!r} is not a pair of two languages such as 'en-fr'")
+    else:
+        parsed = [p for p in itertools.product(source_langs, target_langs) if p[0] != p[1]]
+    if unknown := sorted({la for p in parsed for la in p} - set(LANGUAGES)):
+        raise ValueError(f"unknown language {unknown[0]!r}; known: {', '.join(LANGUAGES)}")
+    if not parsed:
+        raise ValueError(f"no pair of two different languages in {source_langs} × {target_langs}")
+    return list(dict.fromkeys(parsed))
+
+
+def _random(*key: object) -> np.random.Generator:
+    """A generator that depends on the key alone, so that one concept's draw does not move another's."""
+    return np.random.default_rng(zlib.crc32("\x1f".join(map(str, key)).encode()))
+
+
+def draw_concepts(lexicon: pd.DataFrame, n_concepts: int, seed: int, split: str = "test") -> pd.DataFrame:
+    """Draw the concepts to be tested: bijective ones that have enough distractors in every language.
+
+    The draw is nested: the first n of a larger draw are the smaller draw.
+
+    Raises:
+        ValueError: if fewer than two are asked for, or the split does not hold that many.
+    """
+    if n_concepts < 2:
+        raise ValueError(f"n_concepts is {n_concepts}: at least two concepts are needed, distractors come from the others")
+    pool = lexicon[(lexicon.split == split) & lexicon.bijective]
+    shuffled = pool.iloc[np.random.default_rng(seed).permutation(len(pool))]
+    drawn = []
+    for concept in shuffled.itertuples():
+        if len(drawn) == n_concepts:
+            break
+        if all(len(eligible_distractors(lexicon, pool, concept.concept_id, la)) >= N_DISTRACTORS for la in LANGUAGES):
+            drawn.append(concept.concept_id)
+    if len(drawn) < n_concepts:
+        raise ValueError(f"n_concepts is {n_concepts}, but split {split!r} holds only {len(drawn)} concepts with {N_DISTRACTORS} distractors in every language")
+    return lexicon.loc[drawn]
+
+
+def eligible_distractors(lexicon: pd.DataFrame, pool: pd.DataFrame, concept_id: str, source_lang: str) -> pd.Index:
+    """Concepts of the pool whose source word may stand as a distractor for a concept, whatever the target language.
+
+    Same part of speech, Zipf frequency within 0.75, no shared sense by any dictionary (the lexicon's `conflicts`),
+    and a word that is not itself an accepted word of the concept in any language.
+    """
+    concept = lexicon.loc[concept_id]
+    accepted = {w for la in LANGUAGES for w in concept[f"valid_{la}"]} | {concept[la] for la in LANGUAGES}
+    near = (pool[f"zipf_{source_lang}"] - concept[f"zipf_{source_lang}"]).abs() <= ZIPF_WINDOW
+    candidates = pool[near & (pool.pos == concept.pos)]
+    candidates = candidates[~candidates.concept_id.isin({concept_id, *concept.conflicts}) & ~candidates[source_lang].isin(accepted)]
+    return candidates.concept_id
+
+
+def build_prompts(lexicon: pd.DataFrame, pair: tuple[str, str], n_prompt_sets: int, seed: int, exclude: pd.Index | None = None) -> list[Prompt]:
+    """The paper's prompt with seeded demonstrations, disjoint between prompt sets and the same concepts in every pair.
+
+    Args:
+        exclude: concepts that are test items.
+
+    Raises:
+        ValueError: if the `demo` split is too small, or a demonstration is also an item.
+    """
+    source, target = pair
+    demo = lexicon[lexicon.split == "demo"]
+    needed = n_prompt_sets * N_DEMONSTRATIONS
+    if needed > len(demo):
+        raise ValueError(f"{n_prompt_sets} prompt sets need {needed} demonstrations, the lexicon has {len(demo)}")
+    order = np.random.default_rng(seed).permutation(len(demo))[:needed].reshape(n_prompt_sets, N_DEMONSTRATIONS)
+    names = {"source": LANGUAGES[source], "target": LANGUAGES[target]}
+    prompts = []
+    for number, rows in enumerate(order):
+        chosen = demo.iloc[rows]
+        if exclude is not None and len(both := chosen.concept_id[chosen.concept_id.isin(exclude)]):
+            raise ValueError(f"the demonstration {both.iloc[0]!r} is also a test item")
+        line = LINE.format(**names)
+        shots = "".join(f"{line.replace('{word}', getattr(c, source))} {getattr(c, target)}\n\n" for c in chosen.itertuples())
+        prompts.append(Prompt(source, target, number, INSTRUCTION.format(**names) + shots, line, " ", tuple(chosen.concept_id)))
+    return prompts
+
+
+def prompt_row(prompt: Prompt) -> dict:
+    """A prompt as a row of the table ``prompts``."""
+    return asdict(prompt) | {"demonstrations": list(prompt.demonstrations)}
+
+
+def build_items(lexicon: pd.DataFrame, concepts: pd.DataFrame, pair: tuple[str, str], seed: int) -> pd.DataFrame:
+    """Items of one ordered pair: source word, target word and nine distractors.
+
+    Distractors are taken from the drawn concepts as far as they go, then from the rest of their split: a word that
+    serves several items is run through the model once.
+
+    Returns:
+        source_lang, target_lang, concept_id, source_word, target_word, distractors (list of nine words).
+
+    Raises:
+        ValueError: if the set is empty or a concept has too few distractors.
+    """
+    source, target = pair
+    if len(concepts) < 2:
+        raise ValueError(f"{len(concepts)} concepts: at least two are needed")
+    pool = lexicon[lexicon.split.isin(concepts.split.unique()) & lexicon.bijective]
+    rows = []
+    for concept in concepts.itertuples():
+        eligible = eligible_distractors(lexicon, pool, concept.concept_id, source)
+        eligible = eligible[lexicon.loc[eligible, source] != getattr(concept, target)]
+        if len(eligible) < N_DISTRACTORS:
+            raise ValueError(f"{concept.concept_id} ({source}-{target}): only {len(eligible)} of {N_DISTRACTORS} distractors")
+        near = eligible[eligible.isin(concepts.index)].to_numpy()
+        rest = eligible[~eligible.isin(concepts.index)].to_numpy()
+        random = _random(seed, source, target, concept.concept_id)
+        chosen = np.concatenate([random.permutation(near), random.permutation(rest)])[:N_DISTRACTORS]
+        rows.append((source, target, concept.concept_id, getattr(concept, source), getattr(concept, target), list(lexicon.loc[chosen, source])))
+    return pd.DataFrame(rows, columns=["source_lang", "target_lang", "concept_id", "source_word", "target_word", "distractors"])

@@ -1,0 +1,68 @@
+"""The project's own files agree with each other."""
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from semantic_pivots.artifacts import ROOT
+
+CONDA_NAMES = {"pytorch": "torch"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TEXT_SUFFIXES = {".py", ".md", ".toml", ".yml", ".yaml", ".txt", ".cff", ".ipynb", ".lock", ""}
+
+
+def test_conda_environment_has_the_same_requirements():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = [d for d in listed if isinstance(d, str)] + [p for d in listed if isinstance(d, dict) for p in d["pip"]]
+    seen = {CONDA_NAMES.get(r.name, r.name): r.specifier for r in map(Requirement, conda)}
+    seen.pop("pip")
+    assert seen.pop("python") == Requirement("python" + PROJECT["requires-python"]).specifier
+    wanted = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    assert seen == {r.name: r.specifier for r in map(Requirement, wanted)}
+
+
+def test_lock_pins_every_requirement():
+    pins = {
+        r.name.lower().replace("_", "-"): r
+        for r in map(Requirement, (line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"))
+    }
+    for requirement in map(Requirement, PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]):
+        (pin,) = pins[requirement.name.lower().replace("_", "-")].specifier
+        assert pin.operator == "==" and requirement.specifier.contains(pin.version)
+
+
+def test_readme_names_only_targets_and_files_that_exist():
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"^\s*make (?:[A-Z]+=\S+ )*([a-z]+)", readme, re.M)) | set(re.findall(r"`make (?:[A-Z]+=\S+ )*([a-z]+)", readme))
+    assert named and named <= targets
+    for link in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (ROOT / link).exists(), link
+
+
+def test_make_help_lists_the_targets():
+    text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("help", "env", "all", "test", "smoke", "bench", "lab", "data", "clean"):
+        assert f"make {target}" in text
+
+
+def test_the_terms_of_the_gemma_weights_are_named_where_they_are_used():
+    for name in ("README.md", "requirements-models.txt", "notebooks/01_task_construction.py"):
+        assert "ai.google.dev/gemma/terms" in (ROOT / name).read_text(), name
+
+
+def test_the_tree_names_no_machine():
+    """No package index, no path of one machine."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if files.returncode:
+        pytest.skip("not a git checkout")
+    bad = re.compile(r"(--(extra-)?index-url|--find-links)|[\s\"'(=]/(root|home)/\w")
+    for name in files.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in TEXT_SUFFIXES and path.is_file() and name != "tests/test_project.py":
+            found = bad.search(path.read_text(errors="ignore"))
+            assert not found, f"{name}: {found.group()}"
