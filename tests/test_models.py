@@ -15,9 +15,9 @@ def test_tree_forward_equals_plain_forward(family_model):
     lm = family_model
     prefix, branches = [2, 10, 20, 30, 40], [[50, 60, 70], [50, 60, 80, 90], [50, 61], [55, 60, 70]]
     trees = [tokens.token_tree(branches[:2]), tokens.token_tree(branches)]
-    from semantic_pivots.scoring import _run_trees
+    from semantic_pivots.scoring import run_trees
 
-    hidden = _run_trees(lm, lm.prefill(prefix), len(prefix), trees)
+    hidden = run_trees(lm, lm.prefill(prefix), len(prefix), trees)
     body = lm.network.get_submodule(lm.family.body)
     for tree, states in zip(trees, hidden):
         for sequence, path in zip(branches, tree.paths):

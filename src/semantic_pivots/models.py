@@ -183,14 +183,15 @@ class LanguageModel:
         cache = DynamicCache(shared) if shared else DynamicCache()
         return body(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state
 
-    def _softcap(self, logits: Tensor) -> Tensor:
+    def softcap(self, logits: Tensor) -> Tensor:
+        """The model's final soft limit on logits (Gemma 2); unchanged where it has none."""
         cap = getattr(self.network.config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     @torch.inference_mode()
     def logits_of(self, hidden: Tensor, ids: Tensor) -> Tensor:
         """Logits of one token a row, in float32: hidden [rows, d], ids [rows] -> [rows]."""
-        return self._softcap((hidden.float() * self.unembedding[ids].float()).sum(-1))
+        return self.softcap((hidden.float() * self.unembedding[ids].float()).sum(-1))
 
     @torch.inference_mode()
     def normaliser(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,7 +211,7 @@ class LanguageModel:
             for start in range(0, len(self.unembedding), VOCABULARY_SLICE):
                 columns = self.unembedding[start : start + VOCABULARY_SLICE].float().T
                 for block in blocks:
-                    block.add(self._softcap(block.hidden @ columns), start)
+                    block.add(self.softcap(block.hidden @ columns), start)
         return torch.cat([torch.stack(b.sums).logsumexp(0) for b in blocks]), torch.cat([b.top for b in blocks])
 
 

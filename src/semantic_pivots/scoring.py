@@ -56,7 +56,7 @@ def log_probabilities(lm: LanguageModel, prompt: Prompt, words: Sequence[str], t
     first = np.zeros(len(words), dtype=bool)
     for batch in _batches(trees):
         asked = [(b, k, row) for b, w in enumerate(batch) for k, row in enumerate(groups[w])]
-        hidden = _run_trees(lm, prefix, shared, [trees[w] for w in batch])
+        hidden = run_trees(lm, prefix, shared, [trees[w] for w in batch])
         predicted = []  # (tree of the batch, predicting node, token id, row, is it the first token)
         for b, k, row in asked:
             path, e = trees[batch[b]].paths[k], encoded[row]
@@ -82,7 +82,7 @@ def _batches(trees: dict[str, tokens.TokenTree]) -> Iterator[list[str]]:
         yield batch
 
 
-def _run_trees(lm: LanguageModel, prefix: list, offset: int, trees: list[tokens.TokenTree]) -> torch.Tensor:
+def run_trees(lm: LanguageModel, prefix: list, offset: int, trees: list[tokens.TokenTree]) -> torch.Tensor:
     """Hidden states of a batch of trees after the shared prefix, [trees, longest tree, d]."""
     longest = max(map(len, trees))
     ids = np.zeros((len(trees), longest), dtype=np.int64)

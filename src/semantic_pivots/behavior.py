@@ -1,0 +1,185 @@
+"""Two behaviors: straight from input to output (co-occurrence), or through an intermediate token (semantic pivot).
+
+Three rules stand side by side. ``released`` and ``paper`` follow He et al. 2025, §4, as their scripts do it and as their
+text has it; ``robust`` is ours. All take the layers of an item and name one (layer, token) and one label:
+`cooccurrence`, `pivot`, `wrong` (the answer is not the translation; robust only) or `excluded` (source and target word
+can start with the same token, so no layer can tell them apart).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["RULES", "Layers", "layers_of", "released", "paper", "robust", "label_items", "pivot_mass", "specifications"]
+
+ITEM = ["model", "lens", "prompt_set", "source_lang", "target_lang", "concept_id"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Traces of n items as arrays [n, layers]; ``columns[name]`` is a column of the table ``traces``."""
+
+    items: pd.DataFrame
+    columns: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items and layers."""
+        return self["layer"].shape
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the last layer's top token starts an accepted translation, [n]."""
+        return self["top1_is_accepted"][:, -1].astype(bool)
+
+    @property
+    def overlap(self) -> np.ndarray:
+        """Whether source and target word can start with the same token, [n]."""
+        return self["overlap"][:, 0].astype(bool)
+
+
+def layers_of(traces: pd.DataFrame) -> Layers:
+    """Arrange the rows of ``traces`` by item.
+
+    Raises:
+        ValueError: if items have different numbers of layers (trace one model at a time).
+    """
+    ordered = traces.sort_values([*ITEM, "layer"], kind="stable")
+    n_layers = ordered.layer.nunique()
+    if len(ordered) % n_layers or (ordered.layer.to_numpy().reshape(-1, n_layers) != np.arange(n_layers)).any():
+        raise ValueError("traces: items have different layers; give the traces of one model, each item with all its layers")
+    columns = {c: ordered[c].to_numpy().reshape(-1, n_layers) for c in ordered.columns if c not in ITEM}
+    return Layers(ordered.iloc[::n_layers][ITEM].reset_index(drop=True), columns)
+
+
+def _at(values: np.ndarray, layer: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(values, layer[:, None], 1)[:, 0]
+
+
+def _most_confident(layers: Layers, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Among layers 0 … last − 1, the one whose top token has the highest probability; and the label of that token."""
+    layer = layers["top1_prob"][:, :last].argmax(1)
+    same = _at(layers["top1_id"], layer) == layers["top1_id"][:, -1]
+    direct = same | _at(layers["top1_is_source"], layer).astype(bool)
+    return layer, np.where(direct, "cooccurrence", "pivot")
+
+
+def released(layers: Layers) -> tuple[np.ndarray, np.ndarray, str]:
+    """The rule of the released scripts.
+
+    Over all layers, the last included, take the token with the highest top-1 probability. If it is the final prediction
+    or a source token: co-occurrence, else pivot. Whether the prediction is right is never looked at.
+
+    Returns:
+        Layer [n], label [n], and the trace column that holds the token.
+    """
+    return *_most_confident(layers, layers.shape[1]), "top1"
+
+
+def paper(layers: Layers) -> tuple[np.ndarray, np.ndarray, str]:
+    """The rule of the paper's text: as :func:`released`, on intermediate layers only."""
+    return *_most_confident(layers, layers.shape[1] - 1), "top1"
+
+
+def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, check: bool = True) -> tuple[np.ndarray, np.ndarray, str]:
+    """Our rule, on the background-corrected lens.
+
+    Among the layers before the last ``exclude_last`` that tell at least ``min_information`` nats of which word is
+    translated, take the token with the largest p·log(p/p_bg). An item whose answer is no accepted translation is
+    `wrong`; one without such a layer is `excluded`; a token of the source word or of an accepted translation is
+    co-occurrence; any other is a pivot.
+    """
+    last = layers.shape[1] - exclude_last
+    if last < 1:
+        raise ValueError(f"exclude_last is {exclude_last}, the model has {layers.shape[1]} layers")
+    informative = layers["information"][:, :last] >= min_information
+    layer = np.where(informative, layers["info_nats"][:, :last], -np.inf).argmax(1)
+    direct = (_at(layers["info_is_source"], layer) | _at(layers["info_is_accepted"], layer)).astype(bool)
+    label = np.where(direct, "cooccurrence", "pivot").astype(object)
+    label[~informative.any(1)] = "excluded"
+    if check:
+        label[~layers.correct] = "wrong"
+    return layer, label, "info"
+
+
+RULES = {"released": released, "paper": paper, "robust": robust}
+
+
+def label_items(traces: pd.DataFrame) -> pd.DataFrame:
+    """Label every item by every rule (table ``behaviors``).
+
+    Returns:
+        The item's columns, rule, label, layer, token, text, token_language (`source`, `target`, the concept's word in
+        another language, or `other`), correct.
+    """
+    layers = layers_of(traces)
+    parts = []
+    for name, rule in RULES.items():
+        layer, label, which = rule(layers)
+        label = np.where(layers.overlap, "excluded", label)
+        columns = {k: _at(layers[f"{which}_{k}"], layer) for k in ("token", "text")}
+        parts.append(
+            layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which), correct=layers.correct)
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _token_language(layers: Layers, layer: np.ndarray, which: str) -> np.ndarray:
+    """Whose word the token starts: the source's, the target's, the concept's in a third language, or none."""
+    result = np.full(len(layer), "other", dtype=object)
+    for language in ("ja", "zh", "fr", "en"):
+        result[_at(layers[f"{which}_is_{language}"], layer).astype(bool)] = language
+    result[_at(layers[f"{which}_is_accepted"], layer).astype(bool)] = "target"
+    result[_at(layers[f"{which}_is_source"], layer).astype(bool)] = "source"
+    return result
+
+
+def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: float = 1.0) -> pd.DataFrame:
+    """A continuous measure of the pivot behavior, with no threshold on tokens.
+
+    The excess probability Σ max(0, p − p_bg) of a layer is what it says because of the word. Of the excess of the
+    informative layers before the last ``exclude_last``, the share that is neither the source word's nor an accepted
+    translation's is the pivot mass; the share of the concept's English word is the English mass.
+
+    Returns:
+        The item's columns, pivot_mass, english_mass (both in 0…1, null where no layer is informative), overlap, correct.
+    """
+    layers = layers_of(traces)
+    last = layers.shape[1] - exclude_last
+    used = layers["information"][:, :last] >= min_information
+    total = (layers["excess"][:, :last] * used).sum(1)
+
+    def share(name: str) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (layers[f"excess_{name}"][:, :last] * used).sum(1) / total
+
+    mass = np.clip(1 - share("source") - share("accepted"), 0, 1)
+    return layers.items.assign(pivot_mass=mass, english_mass=share("en"), overlap=layers.overlap, correct=layers.correct)
+
+
+def specifications(
+    traces: pd.DataFrame, exclude_last: tuple[int, ...] = (1, 2, 3, 4), min_information: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
+) -> pd.DataFrame:
+    """Labels under every reasonable setting, for the specification curve.
+
+    Settings: layers left out at the end × least information × whether wrong answers are left out, for the prompt sets
+    and lenses in the traces, and beside them the two naive rules.
+
+    Returns:
+        The item's columns, specification (its name), rule, exclude_last, min_information, check, label.
+    """
+    layers = layers_of(traces)
+    settings = [("robust", k, m, c) for k in exclude_last for m in min_information for c in (True, False)]
+    parts = []
+    for rule, k, m, c in [*settings, ("released", None, None, False), ("paper", None, None, False)]:
+        _, label, _ = robust(layers, k, m, c) if rule == "robust" else RULES[rule](layers)
+        name = f"robust k={k} i≥{m} {'right only' if c else 'all'}" if rule == "robust" else rule
+        label = np.where(layers.overlap, "excluded", label)
+        parts.append(layers.items.assign(specification=name, rule=rule, exclude_last=k, min_information=m, check=c, label=label))
+    return pd.concat(parts, ignore_index=True)

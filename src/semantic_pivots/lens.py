@@ -1,0 +1,306 @@
+"""The logit lens: what each layer would say while the model translates a word (He et al. 2025, §4).
+
+At the position that predicts the target's first token, the residual stream after every block goes through the model's
+own final norm and unembedding. The raw lens is dominated by tokens that a layer says whatever the word, so beside it
+stands a background-corrected one: with p_bg(t) the mean of p(t) over the items at that layer, a token is ranked by
+p(t)·log(p(t)/p_bg(t)); the sum over the vocabulary is how much the layer tells (in nats) of which word is translated.
+
+A second opinion corrects what the raw lens misreads because early layers use other directions: a linear map per layer
+to the last layer's state (Din et al., arXiv 2303.09435), fitted in closed form on corpus text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from . import tokens
+from .artifacts import Store
+from .fingerprint import module_code
+from .models import VOCABULARY_SLICE, LanguageModel, matmul_precision
+from .progress import progress
+from .scoring import run_trees
+from .task import LANGUAGES, Prompt
+
+__all__ = ["capture_blocks", "answer_residuals", "lens_logits", "trace_items", "trace_pairs", "RidgeLens", "fit_ridge_lens", "lens_divergence"]
+
+BATCH_TOKENS = 8192
+BLOCK_ITEMS = 512  # items whose probabilities over the whole vocabulary are held at a time
+ROWS = 32  # of them, rows worked on at a time
+
+
+@contextlib.contextmanager
+def capture_blocks(lm: LanguageModel) -> Iterator[list[Tensor]]:
+    """Within: a list that holds the output of every block of the latest forward pass, each [batch, length, d].
+
+    The hooks are removed whatever happens in the block.
+    """
+    outputs: list[Tensor] = [torch.empty(0)] * lm.n_layers
+
+    def keep(layer: int):
+        # a block gives a tensor or, in some families, a tuple that starts with it
+        return lambda module, inputs, output: outputs.__setitem__(layer, output[0] if isinstance(output, tuple) else output)
+
+    hooks = [block.register_forward_hook(keep(layer)) for layer, block in enumerate(lm.blocks)]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.inference_mode()
+def answer_residuals(lm: LanguageModel, prompt: Prompt, words: Sequence[str], targets: Sequence[str]) -> tuple[Tensor, list[int]]:
+    """Residual stream after every block where the target's first token is predicted.
+
+    Where the tokenizer puts a bare space token before the target, that token is given to the model and the position
+    after it is read.
+
+    Returns:
+        Residuals [items, layers, d] in the model's dtype, on the CPU; the token that is read at that position, an id an item.
+    """
+    encoded = tokens.encode_targets(lm.tokenizer, [prompt.text(w) for w in words], prompt.joiner, targets)
+    shared = min(tokens.common_prefix(e.ids for e in encoded), min(e.start for e in encoded) - 1)
+    prefix = lm.prefill(list(encoded[0].ids[:shared]))
+    lines = [tokens.token_tree([e.ids[shared : e.start]]) for e in encoded]
+    order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
+    result = None
+    with capture_blocks(lm) as outputs:
+        for rows in _chunks(order, max(1, BATCH_TOKENS // len(lines[order[-1]]))):
+            run_trees(lm, prefix, shared, [lines[i] for i in rows])
+            last = torch.tensor([len(lines[i]) - 1 for i in rows], device=lm.device)
+            found = torch.stack([o[torch.arange(len(rows), device=lm.device), last] for o in outputs], 1).cpu()
+            result = found.new_empty(len(lines), *found.shape[1:]) if result is None else result
+            result[rows] = found
+    return result, [e.ids[e.start - 1] for e in encoded]
+
+
+def _chunks(items: Sequence, size: int) -> Iterator[list]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+@torch.inference_mode()
+def lens_logits(lm: LanguageModel, residual: Tensor) -> Tensor:
+    """Logits of the lens: final norm, unembedding and softcap of residual states, [rows, d] -> float32 [rows, vocabulary]."""
+    hidden = lm.final_norm(residual.to(lm.device, lm.unembedding.dtype)).float()
+    out = torch.empty(len(hidden), len(lm.unembedding), device=lm.device)
+    with matmul_precision(lm.dtype):
+        for start in range(0, len(lm.unembedding), VOCABULARY_SLICE):
+            out[:, start : start + VOCABULARY_SLICE] = hidden @ lm.unembedding[start : start + VOCABULARY_SLICE].float().T
+    return lm.softcap(out)
+
+
+@torch.inference_mode()
+def _probabilities(lm: LanguageModel, residual: Tensor) -> Tensor:
+    p = lens_logits(lm, residual)
+    for rows in p.split(ROWS):
+        rows.copy_(rows.softmax(-1))
+    return p
+
+
+@torch.inference_mode()
+def trace_items(lm: LanguageModel, residuals: Tensor, read: Sequence[int], sets: dict[str, list[list[int]]]) -> pd.DataFrame:
+    """Trace items of one direction and one prompt set through all layers.
+
+    Args:
+        lm: the model.
+        residuals: [items, layers, d] from :func:`answer_residuals`, or mapped ones.
+        read: token read at each item's position. The background is the mean over the items that read the same token:
+            after a bare space a layer's habits differ from those after a colon, and that difference says nothing of the word.
+        sets: named sets of token ids, one list an item, whose probability is summed.
+
+    Returns:
+        One row an item and layer: item (its index), layer (0 = after block 1), top1_id, top1_prob, info_id, info_nats,
+        information (nats), entropy (nats), excess (Σ max(0, p − p_bg)), n_background (items in the background), and
+        ``p_NAME`` and ``excess_NAME`` for each set.
+    """
+    groups = [np.flatnonzero(np.asarray(read) == token) for token in sorted(set(read))]
+    parts = []
+    for layer in range(residuals.shape[1]):
+        for members in groups:
+            blocks = list(_chunks(members.tolist(), BLOCK_ITEMS))
+            held = _probabilities(lm, residuals[blocks[0], layer])
+            background = held.sum(0)
+            for block in blocks[1:]:
+                background += _probabilities(lm, residuals[block, layer]).sum(0)
+            background /= len(members)
+            for number, block in enumerate(blocks):
+                p_block = held if number == 0 else _probabilities(lm, residuals[block, layer])
+                for p, rows in zip(p_block.split(ROWS), _chunks(block, ROWS)):
+                    chosen = {name: [ids[i] for i in rows] for name, ids in sets.items()}
+                    parts.append(_trace_rows(p, background, chosen).assign(item=rows, layer=layer, n_background=len(members)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _trace_rows(p: Tensor, background: Tensor, sets: dict[str, list[list[int]]]) -> pd.DataFrame:
+    """Measures of some items at one layer; p [rows, vocabulary], background [vocabulary]."""
+    top_prob, top_id = p.max(-1)
+    log_p = p.clamp_min(1e-30).log_()
+    entropy = -(p * log_p).sum(-1)
+    info = log_p.sub_(background.clamp_min(1e-30).log()).mul_(p)
+    information = info.sum(-1)
+    info_nats, info_id = info.max(-1)
+    excess = (p - background).clamp_min_(0)
+    columns = {
+        "top1_id": top_id, "top1_prob": top_prob, "info_id": info_id, "info_nats": info_nats,
+        "information": information, "entropy": entropy, "excess": excess.sum(-1),
+    }  # fmt: skip
+    table = {name: value.cpu().numpy() for name, value in columns.items()}
+    for name, ids in sets.items():
+        table[f"p_{name}"] = [float(p[row, chosen].sum()) for row, chosen in enumerate(ids)]
+        table[f"excess_{name}"] = [float(excess[row, chosen].sum()) for row, chosen in enumerate(ids)]
+    return pd.DataFrame(table)
+
+
+def token_sets(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame) -> dict[str, list[list[int]]]:
+    """Token ids that can start the words of each item.
+
+    Sets: ``source`` and ``target`` (the item's two words), ``accepted`` (every accepted translation), and ``en`` … ``ja``
+    (every accepted word of the concept in that language). A token in the sets of two languages says neither and is left
+    out of the languages' sets.
+    """
+    cache: dict[tuple[str, ...], frozenset[int]] = {}
+
+    def starts(words: Sequence[str]) -> frozenset[int]:
+        key = tuple(words)
+        if key not in cache:
+            cache[key] = frozenset(tokens.word_starts(lm.tokenizer, key))
+        return cache[key]
+
+    sets: dict[str, list[list[int]]] = {name: [] for name in ("source", "target", "accepted", *LANGUAGES)}
+    for item in items.itertuples():
+        sets["source"].append(sorted(starts([item.source_word])))
+        sets["target"].append(sorted(starts([item.target_word])))
+        sets["accepted"].append(sorted(starts(lexicon.loc[item.concept_id, f"valid_{item.target_lang}"])))
+        own = {la: starts(lexicon.loc[item.concept_id, f"valid_{la}"]) for la in LANGUAGES}
+        for la in LANGUAGES:
+            others = frozenset().union(*(own[other] for other in LANGUAGES if other != la))
+            sets[la].append(sorted(own[la] - others))
+    return sets
+
+
+def trace_pairs(
+    lm: LanguageModel, lexicon: pd.DataFrame, scores: pd.DataFrame, prompts: dict[tuple[str, str], list[Prompt]], store: Store, ridge: RidgeLens | None = None
+) -> pd.DataFrame:
+    """Trace the scored items of several directions, each kept on disk when it is done (table ``traces``).
+
+    Args:
+        scores: source_lang, target_lang, concept_id, source_word, target_word of the items.
+        prompts: prompt sets of each direction.
+        ridge: maps applied before the norm; None for the plain lens.
+    """
+    code, parts = module_code("lens"), []
+    lens = "raw" if ridge is None else "ridge"
+    for pair, items in progress(list(scores.groupby(["source_lang", "target_lang"], sort=False)), f"tracing {lm.id} ({lens} lens)"):
+        items = items[["source_lang", "target_lang", "concept_id", "source_word", "target_word"]].reset_index(drop=True)
+        key = {"code": code, "model": lm.facts(), "prompts": prompts[pair], "items": items.to_dict("records"), "lens": ridge.digest() if ridge else "raw"}
+        parts.append(store.unit("traces", lambda i=items, p=prompts[pair]: _trace_pair(lm, lexicon, i, p, ridge), **key))
+    return pd.concat(parts, ignore_index=True).assign(model=lm.id, lens=lens)
+
+
+def _trace_pair(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, prompts: list[Prompt], ridge: RidgeLens | None) -> pd.DataFrame:
+    sets = token_sets(lm, lexicon, items)
+    overlap = np.array([bool(set(s) & set(t)) for s, t in zip(sets["source"], sets["target"])])
+    parts = []
+    for prompt in prompts:
+        residuals, read = answer_residuals(lm, prompt, items.source_word.tolist(), items.target_word.tolist())
+        residuals = residuals if ridge is None else ridge(residuals)
+        trace = trace_items(lm, residuals, read, sets)
+        trace["overlap"] = overlap[trace["item"]]
+        for name in ("top1", "info"):
+            trace[f"{name}_token"] = lm.tokenizer.convert_ids_to_tokens(trace[f"{name}_id"].tolist())
+            trace[f"{name}_text"] = [lm.tokenizer.decode([i]) for i in trace[f"{name}_id"]]
+            for role in sets:
+                members = [set(ids) for ids in sets[role]]
+                trace[f"{name}_is_{role}"] = [t in members[i] for t, i in zip(trace[f"{name}_id"], trace["item"])]
+        parts.append(trace.assign(prompt_set=prompt.prompt_set))
+    table = pd.concat(parts, ignore_index=True)
+    return table.merge(items[["source_lang", "target_lang", "concept_id"]], left_on="item", right_index=True).drop(columns="item").reset_index(drop=True)
+
+
+# --- the second opinion: linear maps to the last layer ----------------------------------------------------------------
+
+
+class RidgeLens:
+    """A linear map per layer from its residual stream to the last layer's.
+
+    Args:
+        weights: [layers, d + 1, d]; the last input is constant 1.
+    """
+
+    def __init__(self, weights: Tensor):
+        self.weights = weights
+
+    def __call__(self, residuals: Tensor) -> Tensor:
+        """Map states [items, layers, d]; the last layer is left as it is."""
+        states = residuals.float()
+        mapped = torch.einsum("nld,lde->nle", states, self.weights[:, :-1]) + self.weights[:, -1]
+        mapped[:, -1] = states[:, -1]
+        return mapped
+
+    def digest(self) -> str:
+        """Checksum of the maps, for keys."""
+        import hashlib
+
+        return hashlib.sha256(self.weights.numpy().tobytes()).hexdigest()
+
+
+@torch.inference_mode()
+def text_residuals(lm: LanguageModel, texts: Sequence[str], max_tokens: int = 128) -> Iterator[Tensor]:
+    """Residual streams of running text, one text at a time: [tokens − 1, layers, d] float32 (the first token is left out)."""
+    body = lm.network.get_submodule(lm.family.body)
+    with capture_blocks(lm) as outputs:
+        for text in texts:
+            ids = lm.tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
+            if len(ids) > 2:
+                body(torch.tensor([ids], device=lm.device))
+                # the first position is an attention sink with a norm of its own
+                yield torch.stack([o[0, 1:].float() for o in outputs], 1).cpu()
+
+
+def fit_ridge_lens(lm: LanguageModel, texts: Sequence[str], ridge: float = 1e-2) -> RidgeLens:
+    """Fit the maps in closed form on text: argmin_W Σ ‖[h_l, 1] W − h_L‖² + λ‖W‖².
+
+    Args:
+        texts: texts to fit on, in all languages that matter.
+        ridge: λ relative to the mean of the diagonal of the Gram matrix.
+    """
+    gram = cross = None
+    for states in progress(text_residuals(lm, texts), f"fitting a lens for {lm.id}", total=len(texts)):
+        inputs = torch.cat([states, torch.ones(*states.shape[:2], 1)], -1).transpose(0, 1).double()  # [layers, tokens, d + 1]
+        target = states[:, -1].double()
+        gram = (0 if gram is None else gram) + inputs.transpose(1, 2) @ inputs
+        cross = (0 if cross is None else cross) + inputs.transpose(1, 2) @ target
+    if gram is None:
+        raise ValueError("no text to fit a lens on")
+    scale = gram.diagonal(dim1=1, dim2=2).mean(-1)
+    penalty = torch.eye(gram.shape[-1], dtype=gram.dtype) * (ridge * scale)[:, None, None]
+    penalty[:, -1, -1] = 0  # the constant is not penalised
+    return RidgeLens(torch.linalg.solve(gram + penalty, cross).float())
+
+
+@torch.inference_mode()
+def lens_divergence(lm: LanguageModel, texts: Sequence[str], ridge: RidgeLens) -> pd.DataFrame:
+    """How far each layer's lens is from the model's own output on text it was not fitted on.
+
+    Returns:
+        layer, lens (`raw`, `ridge`), n (positions), kl (mean KL(model ‖ lens), nats), agreement (share with the same top token).
+    """
+    sums: dict[tuple[int, str], list] = {}
+    n = 0
+    for states in text_residuals(lm, texts):
+        final = lens_logits(lm, states[:, -1]).log_softmax(-1)
+        n += len(states)
+        for name, mapped in (("raw", states), ("ridge", ridge(states))):
+            for layer in range(states.shape[1]):
+                guess = lens_logits(lm, mapped[:, layer]).log_softmax(-1)
+                entry = sums.setdefault((layer, name), [0.0, 0])
+                entry[0] += float((final.exp() * (final - guess)).sum())
+                entry[1] += int((guess.argmax(-1) == final.argmax(-1)).sum())
+    return pd.DataFrame([{"layer": la, "lens": name, "n": n, "kl": kl / n, "agreement": same / n} for (la, name), (kl, same) in sums.items()])

@@ -1,0 +1,87 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from semantic_pivots import behavior
+
+ROLES = ("source", "target", "accepted", "en", "fr", "zh", "ja")
+
+
+def item(concept, layers, overlap=False):
+    """Rows of one item; a layer is (token, probability, information). Token 1 is the source's, 2 the target's, 3 English."""
+    rows = []
+    for number, (token, p, information) in enumerate(layers):
+        row = {
+            "model": "m",
+            "lens": "raw",
+            "prompt_set": 0,
+            "source_lang": "zh",
+            "target_lang": "fr",
+            "concept_id": concept,
+            "layer": number,
+            "overlap": overlap,
+        }
+        row |= {"information": information, "excess": p, "entropy": 0.0}
+        for name in ("top1", "info"):
+            row |= {f"{name}_id": token, f"{name}_token": f"t{token}", f"{name}_text": f"t{token}"}
+            row |= {f"{name}_is_{r}": token == {"source": 1, "zh": 1, "target": 2, "accepted": 2, "fr": 2, "en": 3}.get(r, -1) for r in ROLES}
+        row |= {"top1_prob": p, "info_nats": p * information}
+        row |= {f"excess_{r}": p if row[f"top1_is_{r}"] else 0.0 for r in ROLES}
+        rows.append(row)
+    return rows
+
+
+def labels(*items):
+    table = behavior.label_items(pd.DataFrame([row for i in items for row in i]))
+    return table.set_index(["concept_id", "rule"])
+
+
+STRAIGHT = item("straight", [(9, 0.2, 0.0), (1, 0.7, 2.0), (2, 0.4, 2.0), (2, 0.5, 2.0), (2, 0.6, 2.0)])
+PIVOT = item("pivot", [(9, 0.2, 0.0), (1, 0.3, 2.0), (3, 0.8, 2.0), (2, 0.5, 2.0), (2, 0.9, 2.0)])
+HABIT = item("habit", [(9, 0.99, 0.0), (1, 0.3, 2.0), (1, 0.5, 2.0), (2, 0.5, 2.0), (2, 0.9, 2.0)])
+WRONG = item("wrong", [(9, 0.2, 0.0), (1, 0.3, 2.0), (3, 0.8, 2.0), (7, 0.5, 2.0), (7, 0.9, 2.0)])
+ALIKE = item("alike", [(9, 0.2, 0.0), (1, 0.3, 2.0), (3, 0.8, 2.0), (2, 0.5, 2.0), (2, 0.9, 2.0)], overlap=True)
+SILENT = item("silent", [(9, 0.2, 0.0), (1, 0.3, 0.1), (3, 0.8, 0.2), (2, 0.5, 2.0), (2, 0.9, 2.0)])
+
+
+def test_each_rule_on_cases_with_a_known_answer():
+    table = labels(STRAIGHT, PIVOT, HABIT, WRONG, ALIKE, SILENT).label
+    assert table["straight"].to_dict() == {"released": "cooccurrence", "paper": "cooccurrence", "robust": "cooccurrence"}
+    # released looks at the last layer too, which is the most confident here
+    assert table["pivot"].to_dict() == {"released": "cooccurrence", "paper": "pivot", "robust": "pivot"}
+    # a constant token of an early layer rules the naive rules, not the robust one
+    assert table["habit"].to_dict() == {"released": "pivot", "paper": "pivot", "robust": "cooccurrence"}
+    assert table["wrong"].to_dict() == {"released": "cooccurrence", "paper": "pivot", "robust": "wrong"}
+    assert set(table["alike"]) == {"excluded"}
+    assert table["silent", "robust"] == "excluded"
+
+
+def test_the_deciding_layer_and_token_are_given():
+    row = labels(PIVOT).loc[("pivot", "robust")]
+    assert (row.layer, row.token, row.token_language, row.correct) == (2, "t3", "en", True)
+
+
+def test_pivot_mass_is_a_share():
+    mass = behavior.pivot_mass(pd.DataFrame([*STRAIGHT, *PIVOT, *SILENT])).set_index("concept_id")
+    assert mass.pivot_mass["straight"] == pytest.approx(0)
+    assert mass.pivot_mass["pivot"] == pytest.approx(0.8 / 1.1) == mass.english_mass["pivot"]
+    assert np.isnan(mass.pivot_mass["silent"])
+
+
+def test_specifications_hold_the_default_rule():
+    traces = pd.DataFrame([*STRAIGHT, *PIVOT, *HABIT, *WRONG])
+    table = behavior.specifications(traces)
+    default = table[(table.exclude_last == 2) & (table.min_information == 1.0) & table.check.astype(bool)]
+    expected = behavior.label_items(traces).query("rule == 'robust'")
+    assert dict(zip(default.concept_id, default.label)) == dict(zip(expected.concept_id, expected.label))
+    assert table.specification.nunique() == 4 * 4 * 2 + 2
+
+
+def test_items_with_missing_layers_are_refused():
+    with pytest.raises(ValueError, match="items have different layers"):
+        behavior.layers_of(pd.DataFrame([*STRAIGHT, *PIVOT[:-1]]))
+
+
+def test_too_many_layers_excluded():
+    with pytest.raises(ValueError, match="exclude_last is 5, the model has 5 layers"):
+        behavior.robust(behavior.layers_of(pd.DataFrame(STRAIGHT)), exclude_last=5)
