@@ -46,7 +46,7 @@ test: $(READY) ## run the tests, fast ones first, the end-to-end run last
 smoke: $(READY) ## run every notebook in small, with the real model
 	$(RUN) -m semantic_pivots.run --profile smoke --set "$$SET"
 
-bench: $(READY) ## time the scoring against a plain reference, in one run
+bench: $(READY) ## time scoring, tracing and counting against plain references, in one run
 	$(RUN) tests/bench.py
 
 lab: $(READY) ## open JupyterLab on the paired notebooks

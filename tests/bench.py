@@ -1,8 +1,8 @@
-"""Time the scoring against the plain reference, on the same items and model, in one run ('make bench').
+"""Time scoring, tracing and counting against plain references, each on the same items in one run ('make bench').
 
-The reference (tests/reference.py) runs one float32 forward pass per prompt with the whole head at every position, as
-the paper's script does. Printed: the ratio of the times, the largest differences of the values, and what share of the
-machine's measured matrix-product peak the fast scoring reaches on a larger set.
+The references (tests/reference.py, tests/bench_counting.py) are written from the definitions alone. Printed: the ratio
+of the times, the largest differences of the values, and what share of the machine's measured matrix-product peak the
+fast scoring reaches on a larger set.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from semantic_pivots import models, scoring, task, tokens
+from semantic_pivots import lens, models, scoring, task, tokens
 from semantic_pivots.artifacts import ROOT
 from tests import reference
+from tests.bench_counting import bench_counting
 
-N_REFERENCE, N_SHARE, PAIR, SEED = 16, 300, ("en", "fr"), 20251
+N_REFERENCE, N_SHARE, N_FORWARD, N_DUMP, PAIR, SEED = 16, 300, 64, 4, ("en", "fr"), 20251
 
 
 def best(function, repeats: int = 3) -> float:
@@ -61,8 +62,8 @@ def useful_flops(lm: models.LanguageModel, prompts, items) -> float:
     return total
 
 
-def main() -> None:
-    """Run the benchmark and print its table."""
+def bench_scoring() -> None:
+    """Scoring against one full forward pass per prompt."""
     peaks = {"float32": peak(torch.float32), "bfloat16": peak(torch.bfloat16)}
     print(f"{torch.get_num_threads()} threads; matrix-product peak: float32 {peaks['float32'] / 1e9:.0f}, bfloat16 {peaks['bfloat16'] / 1e9:.0f} GFLOP/s")
     prompts, items = setting(N_REFERENCE, 2)
@@ -71,7 +72,7 @@ def main() -> None:
     start = time.perf_counter()
     expected = [reference.score(lm, prompts, item) for item in items.itertuples()]
     plain = time.perf_counter() - start
-    print(f"{lm.id}, {N_REFERENCE} items × 10 candidates × 2 prompt sets; plain reference (float32): {plain:.1f} s")
+    print(f"scoring, {lm.id}, {N_REFERENCE} items × 10 candidates × 2 prompt sets; plain reference (float32): {plain:.1f} s")
     p = np.array([[a, *b] for a, b in expected])
     for dtype in ("float32", "bfloat16"):
         lm = models.load(dtype=dtype)
@@ -83,6 +84,49 @@ def main() -> None:
         flops, seconds = useful_flops(lm, *large), best(lambda lm=lm: scoring.score_items(lm, *large), 2)
         rate = flops / seconds
         print(f"    {N_SHARE} items × 1 prompt set: {seconds:5.1f} s, {rate / 1e9:4.0f} useful GFLOP/s = {100 * rate / peaks[dtype]:.0f} % of the {dtype} peak")
+
+
+@torch.inference_mode()
+def forward(lm: models.LanguageModel, texts: list[str], size: int = 16) -> None:
+    """The plain forward pass of whole prompts, texts of equal length in batches, logits as the model gives them."""
+    by_length: dict[int, list[list[int]]] = {}
+    for ids in lm.tokenizer(texts)["input_ids"]:
+        by_length.setdefault(len(ids), []).append(ids)
+    for rows in by_length.values():
+        for start in range(0, len(rows), size):
+            lm.network(torch.tensor(rows[start : start + size], device=lm.device))
+
+
+def bench_tracing() -> None:
+    """Tracing all layers against the plain forward pass, and against dumping every layer's whole vocabulary."""
+    prompts, items = setting(N_SHARE, 1)
+    words, targets, prompt = items.source_word.tolist(), items.target_word.tolist(), prompts[0]
+    texts = [prompt.text(w) for w in words]
+    lexicon = task.read_lexicon(ROOT / "data" / "lexicon.parquet")
+    lm = models.load(dtype="float32")
+    start = time.perf_counter()
+    for text in texts[:N_DUMP]:
+        reference.dump_layers(lm, text)
+    dump = (time.perf_counter() - start) / N_DUMP
+    print(f"tracing, {lm.id}, {lm.n_layers} layers; plain dump of every layer's vocabulary (float32): {dump:.2f} s an item ({N_DUMP} items)")
+    for dtype in ("float32", "bfloat16"):
+        lm = models.load(dtype=dtype)
+        sets = lens.token_sets(lm, lexicon, items)
+        plain = best(lambda lm=lm: forward(lm, texts[:N_FORWARD]), 2) / N_FORWARD
+        ours = best(lambda lm=lm, sets=sets: lens.trace_items(lm, *lens.answer_residuals(lm, prompt, words, targets), sets), 2) / len(texts)
+        print(
+            f"  ours {dtype:8}: {ours:.3f} s an item ({len(texts)} items), {dump / ours:4.0f}× faster than the dump; "
+            f"{ours / plain:.2f}× the plain forward pass of the same prompts ({plain:.3f} s)"
+        )
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line (all if none is) and print their tables."""
+    known = {"scoring": bench_scoring, "tracing": bench_tracing, "counting": bench_counting}
+    for name in sys.argv[1:] or known:
+        if name not in known:
+            sys.exit(f"unknown benchmark {name!r}; known: {', '.join(known)}")
+        known[name]()
 
 
 if __name__ == "__main__":

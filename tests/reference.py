@@ -25,3 +25,16 @@ def score(lm, prompts, item):
         for word in [item.source_word, *item.distractors]
     ]
     return values[0], np.array(values[1:])
+
+
+@torch.inference_mode()
+def dump_layers(lm, text):
+    """Probabilities of the whole vocabulary after every block, [layers, vocabulary]: the plain logit lens.
+
+    One full forward pass; norm and head at every position of every layer, and the last position kept, as scripts do that
+    call the model's own head on its hidden states.
+    """
+    states = lm.network(**lm.tokenizer(text, return_tensors="pt").to(lm.device), output_hidden_states=True).hidden_states
+    # transformers gives the last state after the final norm
+    logits = [lm.network.get_output_embeddings()(lm.final_norm(h)) for h in states[1:-1]] + [lm.network.get_output_embeddings()(states[-1])]
+    return np.stack([lm.softcap(x.float()).softmax(-1)[0, -1].numpy() for x in logits])

@@ -100,8 +100,9 @@ def test_token_sets_keep_languages_apart(tiny_model, lexicon, setting):
 def test_ridge_lens_beats_the_raw_lens_on_the_text_it_saw(tiny_model):
     texts = ["Please translate words from chat to dog." * 3, "the cat and the dog chien words" * 3, "Lorem ipsum dolor sit amet" * 4] * 4
     fitted = lens.fit_ridge_lens(tiny_model, texts, ridge=1e-6)
-    table = lens.lens_divergence(tiny_model, texts, fitted).set_index(["lens", "layer"])
-    assert isinstance(table, pd.DataFrame)
+    table = lens.lens_divergence(tiny_model, texts, fitted)
+    assert table.text.nunique() == len(texts)
+    table = table.groupby(["lens", "layer"])[["kl", "agreement"]].mean()
     for layer in range(2):
         assert table.kl["ridge", layer] < table.kl["raw", layer]
     assert table.kl["raw", 2] == pytest.approx(0, abs=1e-5) and table.kl["ridge", 2] == pytest.approx(0, abs=1e-5)
@@ -115,6 +116,21 @@ def test_ridge_lens_recovers_a_linear_map():
     mapped = lens.RidgeLens(weights)(torch.ones(1, 2, 4))
     torch.testing.assert_close(mapped[0, 0], weights[0].sum(0))
     torch.testing.assert_close(mapped[0, 1], torch.ones(4))
+
+
+def test_thinning_rounds_and_keeps_what_rules_compare():
+    counts = {"layer": 1, "prompt_set": 0, "n_background": 3, "top1_id": 7, "info_id": 8}
+    table = pd.DataFrame({"p_source": [1e-7, 0.123456789, 1.0], "information": [2.00049, 1.0, 0.0], "top1_prob": [0.99999, 0.99998, 0.5], **counts})
+    thin = lens._thinned(table)
+    assert (abs(thin.p_source - table.p_source) <= 5.1e-5).all() and (abs(thin.information - table.information) <= 5.1e-4).all()
+    assert thin.top1_prob[0] > thin.top1_prob[1]
+
+
+def test_control_sets_are_those_of_another_item(tiny_model, lexicon, setting):
+    _, items = setting
+    sets = lens.token_sets(tiny_model, lexicon, items)
+    for name in lens.CONTROLLED:
+        assert sets[f"control_{name}"] == sets[name][1:] + sets[name][:1]
 
 
 def test_no_text_is_an_error(tiny_model):

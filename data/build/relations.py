@@ -79,7 +79,7 @@ def _valid_japanese(d: Dictionaries, concept: Concept) -> list[str]:
         suffix = "する" if concept.words["ja"].endswith("する") else ""
         for form in entry.kanji[:4] + entry.kana[:1]:
             if len(form) > 1 or form in entry.kanji:
-                accepted += [form + suffix, form]
+                accepted += [form.removesuffix(suffix) + suffix, form]  # some entries hold する themselves
     for number in concept.candidates.get("ja", {}):
         agrees = concept.words["fr"] in d.fr_by_entry.get(number, {}) or _japanese_glosses(d, number) & own
         if number != concept.entry and agrees:

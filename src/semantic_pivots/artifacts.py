@@ -41,7 +41,20 @@ __all__ = [
 ROOT = Path(os.environ.get("SEMANTIC_PIVOTS_ROOT", Path(__file__).resolve().parents[2]))
 COMMITTED_PROFILE = "laptop"  # its notebooks and figures are the ones on the repository page
 METADATA_KEY = b"semantic_pivots"
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "papermill", "jupytext")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "statsmodels",
+    "ahocorasick_rs",
+    "matplotlib",
+    "papermill",
+    "jupytext",
+)
 
 # Columns a table must have; more are welcome.
 SCHEMAS: dict[str, tuple[str, ...]] = {
@@ -50,6 +63,15 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "scores": (
         "model", "source_lang", "target_lang", "concept_id", "source_word", "target_word", "n_target_tokens", "distractors",
         "p_target", "p_distractors", "score", "rank", "first_token_correct",
+    ),
+    "traces": (
+        "model", "source_lang", "target_lang", "concept_id", "layer", "top1_id", "top1_token", "top1_prob", "info_id", "info_token", "info_nats",
+        "information", "p_source", "p_target", "entropy",
+    ),
+    "behaviors": ("model", "source_lang", "target_lang", "concept_id", "rule", "label", "layer", "token", "correct"),
+    "cooccurrence": ("corpus", "source_lang", "target_lang", "concept_id", "n_docs", "n_source", "n_target", "n_both", "npmi"),
+    "attribution": (
+        "model", "corpus", "source_lang", "target_lang", "rule", "predictor", "n_pos", "n_neg", "auc", "ci_low", "ci_high", "p_perm",
     ),
     "ability": ("model", "source_lang", "target_lang", "n", "mean_score", "ci_low", "ci_high", "top1", "mrr", "first_token_accuracy"),
 }  # fmt: skip
@@ -80,7 +102,12 @@ def notebooks_folder(profile: str) -> Path:
 
 def input_files(name: str, profile: str) -> list[Path]:
     """Files behind the name of an input: the lexicon, the corpus, the held-out sentences, or a table of results."""
-    fixed = {"lexicon": "lexicon.parquet", "corpus": "corpus/*.parquet", "parallel": "heldout/parallel.parquet"}
+    fixed = {
+        "lexicon": "lexicon.parquet",
+        "corpus": "corpus/*.parquet",
+        "corpus_dictionary": "corpus_dictionary.parquet",
+        "parallel": "heldout/parallel.parquet",
+    }
     if name in fixed:
         return sorted((ROOT / "data").glob(fixed[name]))
     path = results_folder(profile) / f"{name}.parquet"

@@ -8,12 +8,19 @@ can start with the same token, so no layer can tell them apart).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["RULES", "Layers", "layers_of", "released", "paper", "robust", "label_items", "pivot_mass", "specifications"]
+from . import association
+from .stats import mean_intervals
+
+__all__ = ["RULES", "BEHAVIORS", "Layers", "layers_of", "released", "paper", "robust", "label_items", "label_models", "shares", "agreement", "examples"]
+__all__ += ["pivot_mass", "mass_by_direction", "specifications"]
+
+BEHAVIORS = ("cooccurrence", "pivot")
 
 ITEM = ["model", "lens", "prompt_set", "source_lang", "target_lang", "concept_id"]
 
@@ -130,6 +137,71 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def label_models(traces: pd.DataFrame) -> pd.DataFrame:
+    """:func:`label_items` for traces of several models and lenses, which may have different numbers of layers."""
+    return pd.concat([label_items(group) for _, group in traces.groupby(["model", "lens"], sort=False, observed=True)], ignore_index=True)
+
+
+def shares(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How many items of a direction have each label, and the share of pivot among the two behaviors.
+
+    Returns:
+        model, rule, source_lang, target_lang (and `all`), n_cooccurrence, n_pivot, n_wrong, n_excluded,
+        pivot_share, low, high (95 %, concepts resampled; null without items of either behavior).
+    """
+    rows = []
+    for (model, rule), whole in behaviors.groupby(["model", "rule"], sort=False):
+        for (a, b), group in [*whole.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), whole)]:
+            counts = {f"n_{label}": int((group.label == label).sum()) for label in (*BEHAVIORS, "wrong", "excluded")}
+            two = group[group.label.isin(BEHAVIORS)]
+            per_concept = (two.label == "pivot").groupby(two.concept_id).mean().to_numpy(float)
+            mean, low, high = mean_intervals(per_concept[:, None], n_resamples, seed)[0] if len(two) else (np.nan,) * 3
+            rows.append({"model": model, "rule": rule, "source_lang": a, "target_lang": b} | counts | {"pivot_share": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def agreement(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Cohen's kappa between rules, over the items that both call one of the two behaviors; concepts are resampled.
+
+    Returns:
+        model, rule_a, rule_b, n (items), same (share labelled alike), kappa, low, high.
+    """
+    rows = []
+    for model, group in behaviors.groupby("model", sort=False):
+        wide = group.pivot(index=["source_lang", "target_lang", "concept_id"], columns="rule", values="label")
+        for a, b in itertools.combinations([r for r in RULES if r in wide], 2):
+            both = wide[wide[a].isin(BEHAVIORS) & wide[b].isin(BEHAVIORS)]
+            row = {"model": model, "rule_a": a, "rule_b": b, "n": len(both)}
+            if len(both):
+                clusters = both.index.get_level_values("concept_id").to_numpy()
+                kappa = association.cohen_kappa(both[a].to_numpy(), both[b].to_numpy(), clusters, n_resamples, seed=seed)
+                row |= {"same": float((both[a] == both[b]).mean())} | dict(zip(("kappa", "low", "high"), kappa))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def examples(
+    behaviors: pd.DataFrame, traces: pd.DataFrame, scores: pd.DataFrame, label: str, n: int = 6, seed: int = 0, min_information: float = 1.0
+) -> pd.DataFrame:
+    """Items of one behavior, at most one a direction, with what the informative layers say one after the other.
+
+    Args:
+        behaviors: of one model, lens, prompt set and rule.
+        traces: of the same model, lens and prompt set.
+        scores: source_word and target_word of the items.
+    """
+    item = ["source_lang", "target_lang", "concept_id"]
+    chosen = behaviors[behaviors.label == label].sample(frac=1, random_state=seed).drop_duplicates(item[:2]).drop_duplicates("concept_id").head(n)
+    chosen = chosen.merge(scores[[*item, "source_word", "target_word"]].drop_duplicates(item), on=item)
+    rows = []
+    for row in chosen.itertuples():
+        own = traces[(traces[item] == [row.source_lang, row.target_lang, row.concept_id]).all(axis=1) & (traces.information >= min_information)]
+        tokens = [t.strip() or "␣" for t in own.sort_values("layer").info_text]
+        path = " → ".join(t for t, _ in itertools.groupby(tokens))
+        rows.append({"direction": f"{row.source_lang} → {row.target_lang}", "word": row.source_word, "translation": row.target_word, "layers say": path})
+    return pd.DataFrame(rows, columns=["direction", "word", "translation", "layers say"])
+
+
 def _token_language(layers: Layers, layer: np.ndarray, which: str) -> np.ndarray:
     """Whose word the token starts: the source's, the target's, the concept's in a third language, or none."""
     result = np.full(len(layer), "other", dtype=object)
@@ -161,6 +233,24 @@ def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: flo
 
     mass = np.clip(1 - share("source") - share("accepted"), 0, 1)
     return layers.items.assign(pivot_mass=mass, english_mass=share("en"), overlap=layers.overlap, correct=layers.correct)
+
+
+def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Mean pivot mass and English mass by direction, over right answers whose words can be told apart.
+
+    Args:
+        mass: from :func:`pivot_mass`, one model and lens.
+
+    Returns:
+        source_lang, target_lang (and `all`), measure, n (concepts), mean, low, high.
+    """
+    used = mass[mass.correct & ~mass.overlap]
+    rows = []
+    for (a, b), group in [*used.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), used)]:
+        per_concept = group.groupby("concept_id")[["pivot_mass", "english_mass"]].mean()
+        for measure, (mean, low, high) in zip(per_concept, mean_intervals(per_concept.to_numpy(), n_resamples, seed)):
+            rows.append({"source_lang": a, "target_lang": b, "measure": measure, "n": len(per_concept), "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def specifications(

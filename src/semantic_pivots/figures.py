@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from pathlib import Path
+import logging
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,11 +21,11 @@ from .artifacts import atomic_path, figures_folder
 from .report import short_name
 from .task import LANGUAGES
 
-__all__ = ["COLORS", "use_style", "save", "zipf_histograms", "ability_matrices", "ability_points", "strata"]
+__all__ = ["COLORS", "drawable", "use_style", "save", "zipf_histograms", "ability_matrices", "ability_points", "strata"]
 
 # Okabe and Ito's palette: told apart with any colour vision, and by lightness in print
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-NATIVE = {"en": "English", "fr": "français", "zh": "中文", "ja": "日本語"}
+NATIVE = {"fr": "français", "zh": "中文", "ja": "日本語"}
 FONT_PACKAGE, FONT_FILE = "noto-cjk-sans-jp-regular", "NotoSansCJKjp-Regular.otf"
 
 
@@ -43,8 +43,16 @@ def _cjk_font() -> str | None:
     return next((n for n in ("Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei") if n in known), None)
 
 
+@functools.cache
+def drawable() -> frozenset[int]:
+    """Code points that the figures' fonts can draw."""
+    files = [font_manager.findfont(name) for name in plt.rcParams["font.family"]]
+    return frozenset().union(*(font_manager.get_font(f).get_charmap() for f in files))
+
+
 def use_style() -> None:
     """Set the style of all figures."""
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # the CJK font has one weight: no word on missing bold
     sns.set_theme(context="notebook", style="ticks", palette=COLORS, font_scale=0.85)
     family = ["DejaVu Sans"] + ([_cjk_font()] if _cjk_font() else [])
     plt.rcParams.update(
@@ -62,8 +70,8 @@ def use_style() -> None:
     )
 
 
-def save(figure: Figure, name: str, data: pd.DataFrame, profile: str) -> Path:
-    """Save a figure as NAME.pdf and NAME.png with the data it draws as NAME.csv; returns the PNG's path."""
+def save(figure: Figure, name: str, data: pd.DataFrame, profile: str) -> None:
+    """Save a figure as NAME.pdf and NAME.png with the data it draws as NAME.csv."""
     folder = figures_folder(profile)
     with atomic_path(folder / f"{name}.csv") as path:
         data.to_csv(path, index=False, float_format="%.6g")
@@ -71,7 +79,6 @@ def save(figure: Figure, name: str, data: pd.DataFrame, profile: str) -> Path:
     for suffix, metadata in ((".pdf", {"CreationDate": None, "Creator": None, "Producer": None}), (".png", {"Software": None})):
         with atomic_path(folder / f"{name}{suffix}") as path:
             figure.savefig(path, metadata=metadata)
-    return folder / f"{name}.png"
 
 
 def zipf_histograms(lexicon: pd.DataFrame) -> tuple[Figure, np.ndarray, pd.DataFrame]:
@@ -117,7 +124,7 @@ def _ability_matrix(ax: Axes, ability: pd.DataFrame, vmax: float):
         else:
             text, color = "" if a == b else "not run", "0.55"
         ax.text(j, i, text, ha="center", va="center", color=color, fontsize=8.5)
-    names = [f"{LANGUAGES[la]}\n{NATIVE[la]}" for la in order]
+    names = [LANGUAGES[la] + (f"\n{NATIVE[la]}" if la in NATIVE else "") for la in order]
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="to", ylabel="from", title=f"{short_name(ability.model.iloc[0])}, n = {ability.n.min()}")
     ax.set_xticklabels(names)
     ax.set_yticklabels(names)

@@ -32,6 +32,8 @@ __all__ = ["capture_blocks", "answer_residuals", "lens_logits", "trace_items", "
 BATCH_TOKENS = 8192
 BLOCK_ITEMS = 512  # items whose probabilities over the whole vocabulary are held at a time
 ROWS = 32  # of them, rows worked on at a time
+EXCESS = ("source", "accepted", "en")  # sets whose probability beyond the background is kept as well
+CONTROLLED = ("source", "accepted", "en")  # sets that are also taken from another item, as a control
 
 
 @contextlib.contextmanager
@@ -117,8 +119,8 @@ def trace_items(lm: LanguageModel, residuals: Tensor, read: Sequence[int], sets:
 
     Returns:
         One row an item and layer: item (its index), layer (0 = after block 1), top1_id, top1_prob, info_id, info_nats,
-        information (nats), entropy (nats), excess (Σ max(0, p − p_bg)), n_background (items in the background), and
-        ``p_NAME`` and ``excess_NAME`` for each set.
+        information (nats), entropy (nats), excess (Σ max(0, p − p_bg)), n_background (items in the background),
+        ``p_NAME`` for each set, and ``excess_NAME`` for those of ``EXCESS``.
     """
     groups = [np.flatnonzero(np.asarray(read) == token) for token in sorted(set(read))]
     parts = []
@@ -139,23 +141,33 @@ def trace_items(lm: LanguageModel, residuals: Tensor, read: Sequence[int], sets:
 
 
 def _trace_rows(p: Tensor, background: Tensor, sets: dict[str, list[list[int]]]) -> pd.DataFrame:
-    """Measures of some items at one layer; p [rows, vocabulary], background [vocabulary]."""
+    """Measures of some items at one layer; p [rows, vocabulary], background [vocabulary].
+
+    The vocabulary is long: every pass over it counts. Σ p·log p follows from the information and a product with the
+    background, and as both sum to one, Σ max(0, p − p_bg) is half their L1 distance.
+    """
     top_prob, top_id = p.max(-1)
-    log_p = p.clamp_min(1e-30).log_()
-    entropy = -(p * log_p).sum(-1)
-    info = log_p.sub_(background.clamp_min(1e-30).log()).mul_(p)
+    log_background = background.clamp_min(1e-30).log_()
+    info = p.clamp_min(1e-30).log_().sub_(log_background).mul_(p)
     information = info.sum(-1)
     info_nats, info_id = info.max(-1)
-    excess = (p - background).clamp_min_(0)
     columns = {
-        "top1_id": top_id, "top1_prob": top_prob, "info_id": info_id, "info_nats": info_nats,
-        "information": information, "entropy": entropy, "excess": excess.sum(-1),
+        "top1_id": top_id, "top1_prob": top_prob, "info_id": info_id, "info_nats": info_nats, "information": information,
+        "entropy": -(information + p @ log_background), "excess": torch.cdist(p, background[None], p=1)[:, 0] / 2,
     }  # fmt: skip
     table = {name: value.cpu().numpy() for name, value in columns.items()}
     for name, ids in sets.items():
-        table[f"p_{name}"] = [float(p[row, chosen].sum()) for row, chosen in enumerate(ids)]
-        table[f"excess_{name}"] = [float(excess[row, chosen].sum()) for row, chosen in enumerate(ids)]
+        row = torch.tensor([r for r, chosen in enumerate(ids) for _ in chosen], dtype=torch.long, device=p.device)
+        token = torch.tensor([t for chosen in ids for t in chosen], dtype=torch.long, device=p.device)
+        held = p[row, token]
+        table[f"p_{name}"] = _row_sums(held, row, len(ids))
+        if name in EXCESS:
+            table[f"excess_{name}"] = _row_sums((held - background[token]).clamp_min_(0), row, len(ids))
     return pd.DataFrame(table)
+
+
+def _row_sums(values: Tensor, row: Tensor, n: int) -> np.ndarray:
+    return torch.zeros(n, dtype=values.dtype, device=values.device).index_add_(0, row, values).cpu().numpy()
 
 
 def token_sets(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame) -> dict[str, list[list[int]]]:
@@ -163,7 +175,8 @@ def token_sets(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame) ->
 
     Sets: ``source`` and ``target`` (the item's two words), ``accepted`` (every accepted translation), and ``en`` … ``ja``
     (every accepted word of the concept in that language). A token in the sets of two languages says neither and is left
-    out of the languages' sets.
+    out of the languages' sets. ``control_NAME`` is the set of another item, the next one: what the layer says of a
+    concept that is not there.
     """
     cache: dict[tuple[str, ...], frozenset[int]] = {}
 
@@ -182,7 +195,7 @@ def token_sets(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame) ->
         for la in LANGUAGES:
             others = frozenset().union(*(own[other] for other in LANGUAGES if other != la))
             sets[la].append(sorted(own[la] - others))
-    return sets
+    return sets | {f"control_{name}": sets[name][1:] + sets[name][:1] for name in CONTROLLED}
 
 
 def trace_pairs(
@@ -216,12 +229,24 @@ def _trace_pair(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, p
         for name in ("top1", "info"):
             trace[f"{name}_token"] = lm.tokenizer.convert_ids_to_tokens(trace[f"{name}_id"].tolist())
             trace[f"{name}_text"] = [lm.tokenizer.decode([i]) for i in trace[f"{name}_id"]]
-            for role in sets:
+            for role in [r for r in sets if not r.startswith("control_")]:
                 members = [set(ids) for ids in sets[role]]
                 trace[f"{name}_is_{role}"] = [t in members[i] for t, i in zip(trace[f"{name}_id"], trace["item"])]
         parts.append(trace.assign(prompt_set=prompt.prompt_set))
     table = pd.concat(parts, ignore_index=True)
-    return table.merge(items[["source_lang", "target_lang", "concept_id"]], left_on="item", right_index=True).drop(columns="item").reset_index(drop=True)
+    table = table.merge(items[["source_lang", "target_lang", "concept_id"]], left_on="item", right_index=True).drop(columns="item").reset_index(drop=True)
+    return _thinned(table)
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities to four decimals, nats to three: the file is a third of the size, and nothing here reads more.
+
+    Not top1_prob: rules compare it between layers where it is close to one.
+    """
+    floats = table.select_dtypes("floating").columns.difference(["top1_prob"])
+    table = table.round({c: 3 if c in ("information", "info_nats", "entropy") else 4 for c in floats})
+    small = {"layer": np.int16, "prompt_set": np.int16, "n_background": np.int32, "top1_id": np.int32, "info_id": np.int32}
+    return table.astype(dict.fromkeys([*floats, "top1_prob"], np.float32) | small)
 
 
 # --- the second opinion: linear maps to the last layer ----------------------------------------------------------------
@@ -286,21 +311,24 @@ def fit_ridge_lens(lm: LanguageModel, texts: Sequence[str], ridge: float = 1e-2)
 
 
 @torch.inference_mode()
-def lens_divergence(lm: LanguageModel, texts: Sequence[str], ridge: RidgeLens) -> pd.DataFrame:
+def lens_divergence(lm: LanguageModel, texts: Sequence[str], ridge: RidgeLens, stride: int = 1) -> pd.DataFrame:
     """How far each layer's lens is from the model's own output on text it was not fitted on.
 
+    Args:
+        stride: every stride-th position of a text is looked at.
+
     Returns:
-        layer, lens (`raw`, `ridge`), n (positions), kl (mean KL(model ‖ lens), nats), agreement (share with the same top token).
+        One row a text, layer and lens: text (its index), layer, lens (`raw`, `ridge`), n (positions), kl (mean
+        KL(model ‖ lens) over them, nats), agreement (share with the same top token).
     """
-    sums: dict[tuple[int, str], list] = {}
-    n = 0
-    for states in text_residuals(lm, texts):
+    rows = []
+    for number, states in enumerate(progress(text_residuals(lm, texts), f"comparing lenses of {lm.id}", total=len(texts))):
+        states = states[::stride]
         final = lens_logits(lm, states[:, -1]).log_softmax(-1)
-        n += len(states)
         for name, mapped in (("raw", states), ("ridge", ridge(states))):
             for layer in range(states.shape[1]):
                 guess = lens_logits(lm, mapped[:, layer]).log_softmax(-1)
-                entry = sums.setdefault((layer, name), [0.0, 0])
-                entry[0] += float((final.exp() * (final - guess)).sum())
-                entry[1] += int((guess.argmax(-1) == final.argmax(-1)).sum())
-    return pd.DataFrame([{"layer": la, "lens": name, "n": n, "kl": kl / n, "agreement": same / n} for (la, name), (kl, same) in sums.items()])
+                kl = float((final.exp() * (final - guess)).sum(-1).mean())
+                same = float((guess.argmax(-1) == final.argmax(-1)).float().mean())
+                rows.append({"text": number, "layer": layer, "lens": name, "n": len(states), "kl": kl, "agreement": same})
+    return pd.DataFrame(rows)

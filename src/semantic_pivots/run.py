@@ -33,7 +33,7 @@ from .progress import VARIABLE, Follower
 __all__ = ["Stage", "RunError", "find_stages", "read_profile", "parse_overrides", "resolve_parameters", "stage_fingerprint", "run_stage", "main"]
 
 SOURCES = ROOT / "notebooks"
-INPUTS_NOT_MADE = ("lexicon", "corpus", "parallel")
+INPUTS_NOT_MADE = ("lexicon", "corpus", "corpus_dictionary", "parallel")
 RUN_NOISE = ("execution", "papermill")  # cell and notebook metadata that differs from run to run
 
 
@@ -313,6 +313,8 @@ def _without_noise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell["id"] = f"cell-{number:02d}"
         for noise in RUN_NOISE:
             cell.metadata.pop(noise, None)
+        if not cell.metadata.get("tags", True):  # papermill gives every cell a list of tags
+            del cell.metadata["tags"]
     return notebook
 
 

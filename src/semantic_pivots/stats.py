@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["bootstrap_interval", "mid_rank"]
+__all__ = ["bootstrap_interval", "mean_intervals", "mid_rank"]
 
 
 def bootstrap_interval(
@@ -42,6 +42,28 @@ def bootstrap_interval(
     draws = np.random.default_rng(seed).integers(len(values), size=(n_resamples, len(values)))
     low, high = np.quantile(statistic(values[draws], axis=1), [(1 - level) / 2, (1 + level) / 2])
     return estimate, float(low), float(high)
+
+
+def mean_intervals(values: np.ndarray, n_resamples: int = 2000, seed: int = 0, level: float = 0.95) -> np.ndarray:
+    """Means over concepts with percentile bootstrap intervals.
+
+    Args:
+        values: [concepts, k]; nan where a concept has no value.
+
+    Returns:
+        [k, 3]: mean, low, high; the interval is nan for fewer than two concepts.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = filled.sum(0) / known.sum(0)
+        if len(values) < 2:
+            return np.stack([means, np.full_like(means, np.nan), np.full_like(means, np.nan)], 1)
+        weights = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_resamples).astype(np.float64)
+        resampled = (weights @ filled) / (weights @ known)
+    low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return np.stack([means, low, high], 1)
 
 
 def mid_rank(value: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["LANGUAGES", "N_DISTRACTORS", "Prompt", "read_lexicon", "parse_pairs", "draw_concepts", "build_prompts", "build_items", "prompt_row"]
+__all__ = ["LANGUAGES", "N_DISTRACTORS", "Prompt", "read_lexicon", "parse_pairs", "draw_concepts", "build_prompts", "build_items", "prompt_row", "read_prompts"]
 
 LANGUAGES = {"en": "English", "fr": "French", "zh": "Chinese", "ja": "Japanese"}
 N_DISTRACTORS = 9
@@ -156,6 +156,15 @@ def build_prompts(lexicon: pd.DataFrame, pair: tuple[str, str], n_prompt_sets: i
 def prompt_row(prompt: Prompt) -> dict:
     """A prompt as a row of the table ``prompts``."""
     return asdict(prompt) | {"demonstrations": list(prompt.demonstrations)}
+
+
+def read_prompts(table: pd.DataFrame, model: str) -> dict[tuple[str, str], list[Prompt]]:
+    """The prompt sets of each pair from the table ``prompts``: what :func:`prompt_row` wrote."""
+    prompts: dict[tuple[str, str], list[Prompt]] = {}
+    for row in table[table.model == model].drop(columns="model").to_dict("records"):
+        prompt = Prompt(**row | {"demonstrations": tuple(row["demonstrations"])})
+        prompts.setdefault((prompt.source_lang, prompt.target_lang), []).append(prompt)
+    return prompts
 
 
 def build_items(lexicon: pd.DataFrame, concepts: pd.DataFrame, pair: tuple[str, str], seed: int) -> pd.DataFrame:

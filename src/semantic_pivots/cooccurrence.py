@@ -1,0 +1,275 @@
+"""Document counts: in how many documents of a corpus a word occurs, and in how many two words occur together.
+
+The paper explains a model's two behaviours by n_ab, the documents of the pre-training corpus that hold both the source
+and the target word (He et al. 2025, §4). The counts here are exact and of whole words (see :mod:`.matching`).
+
+A word can be counted in two ways. As a rule a word counts wherever its string stands, since a web corpus carries no
+language labels; this is what the paper does. But French "table" then counts in English documents and Chinese 手 in
+Japanese 手紙, which inflates the counts of equal and nested strings. With ``by_language`` a word counts only inside
+segments of its own language, for corpora that say which is which; the difference shows how much is string identity.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from scipy import sparse
+
+from .artifacts import atomic_path
+from .fingerprint import canonical, sha256_file, sha256_text
+from .matching import Matcher, Vocabulary
+from .progress import progress
+from .task import LANGUAGES
+
+__all__ = ["DamagedShard", "Incidence", "Counts", "list_shards", "shard_incidence", "pair_counts", "count_documents", "npmi", "cooccurrence_table"]
+
+VERSION = 1  # of the counting: raise it when a change here changes counts, and cached ones are made anew
+TAGS = (*LANGUAGES, "mixed")
+BATCH_BYTES = 1 << 22  # of text read at a time
+ROW_BATCH = 4096  # documents whose pairs are counted at a time
+
+
+class DamagedShard(Exception):
+    """A shard cannot be read, or has no column ``text``; the message names it."""
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """Which words occur in which documents of one shard.
+
+    Attributes:
+        matrix: bool [document × word], documents in the shard's order, columns as :class:`Vocabulary` has them.
+        n_null: documents whose text is null; they are counted as empty.
+        fresh: whether the shard was read, not taken from the cache.
+    """
+
+    matrix: sparse.csr_array
+    n_null: int
+    fresh: bool = True
+
+    def documents(self, column: int) -> np.ndarray:
+        """Rows of the documents that hold a word, ascending (for many words, take the columns of ``matrix.tocsc()``)."""
+        return np.unique(self.matrix[:, [column]].nonzero()[0])
+
+
+def list_shards(shards: Path | Sequence[Path]) -> list[Path]:
+    """Shards of a folder in the order of their names, or the list as it is.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if isinstance(shards, (str, Path)):
+        found = sorted(Path(shards).glob("*.parquet"))
+        if not found:
+            raise ValueError(f"there is no shard (*.parquet) in {shards}")
+        return found
+    if not shards:
+        raise ValueError("the list of shards is empty")
+    return [Path(s) for s in shards]
+
+
+def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cache: Path | None = None) -> Incidence:
+    """Find all words in one shard, or take what an earlier run found from the cache.
+
+    Only whole shards are kept, under a name made from the shard's contents and all that the result depends on, so a killed
+    run goes on at the shard it was at.
+
+    Memory: one batch of documents and the shard's incidence (four bytes an entry, about a tenth of the text).
+
+    Args:
+        path: Parquet file with the column ``text``; ``lang`` and ``segments`` (list of {lang, text}) where there are any.
+        by_language: a word counts only in segments, or documents, of its language.
+        cache: folder of what was found.
+
+    Raises:
+        DamagedShard: if it cannot be read or lacks ``text``.
+        ValueError: if a language tag is unknown, or ``by_language`` is asked of a document that does not tell its language.
+    """
+    path = Path(path)
+    try:
+        key = [sha256_file(path), matcher.vocabulary.digest, by_language, VERSION, unicodedata.unidata_version] if cache else None
+        kept = Path(cache) / f"{path.stem}-{sha256_text(canonical(key))[:24]}.npz" if cache else None
+        if kept and (incidence := _load(kept, len(matcher.vocabulary))):
+            return incidence
+        parts = [_batch_incidence(b, path, matcher, by_language) for b in _batches(path)]
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedShard(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+    matrices = [p.matrix for p in parts] or [sparse.csr_array((0, len(matcher.vocabulary)), dtype=bool)]
+    incidence = Incidence(sparse.vstack(matrices, format="csr"), sum(p.n_null for p in parts))
+    if kept:
+        with atomic_path(kept) as temporary:
+            matrix = incidence.matrix
+            np.savez(temporary, indptr=matrix.indptr, indices=matrix.indices.astype(np.int32), n_null=np.int64(incidence.n_null))
+    return incidence
+
+
+def _load(path: Path, n_words: int) -> Incidence | None:
+    """An incidence from the cache; None if it is not there or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            indptr, indices, n_null = file["indptr"], file["indices"], int(file["n_null"])
+        matrix = sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=(len(indptr) - 1, n_words))
+        matrix.check_format()
+        return Incidence(matrix, n_null, fresh=False)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """A shard's documents, some megabytes at a time."""
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        if "text" not in names:
+            raise DamagedShard(f"{path}: there is no column 'text', only {', '.join(names)}")
+        columns = [c for c in ("text", "lang", "segments") if c in names]
+        for group in range(file.num_row_groups):
+            facts = file.metadata.row_group(group)
+            rows = int(BATCH_BYTES * facts.num_rows / max(1, facts.total_byte_size))
+            yield from file.iter_batches(min(max(1, rows), ROW_BATCH), row_groups=[group], columns=columns, use_threads=False)
+
+
+def _batch_incidence(batch: pa.RecordBatch, path: Path, matcher: Matcher, by_language: bool) -> Incidence:
+    names, n = batch.schema.names, batch.num_rows
+    n_null = batch.column("text").null_count
+    langs = _tags(batch.column("lang"), TAGS, path) if "lang" in names else [None] * n
+    if not by_language:
+        return Incidence(matcher.incidence(_strings(batch.column("text"))), n_null)
+    texts, tags, documents = [], [], []
+    if "segments" in names:
+        flat = pc.list_flatten(batch.column("segments"))
+        texts, tags = _strings(pc.struct_field(flat, "text")), _tags(pc.struct_field(flat, "lang"), LANGUAGES, path)
+        documents = pc.list_parent_indices(batch.column("segments")).to_pylist()
+    for row in sorted(set(range(n)) - set(documents)):  # documents without segments count as one
+        if langs[row] not in LANGUAGES:
+            raise ValueError(f"{path}: a document of language {langs[row]!r} has no segments, so its words cannot be counted by language")
+        texts += _strings(batch.column("text").slice(row, 1))
+        tags.append(langs[row])
+        documents.append(row)
+    return Incidence(matcher.incidence(texts, tags, documents, n), n_null)
+
+
+def _strings(column: pa.Array) -> list[str]:
+    """Texts of a column: "" for null, bytes that are no UTF-8 replaced."""
+    return [b.decode("utf-8", "replace") if b else "" for b in column.cast(pa.large_binary()).to_pylist()]
+
+
+def _tags(column: pa.Array, known: Sequence[str], path: Path) -> list[str]:
+    tags = column.to_pylist()
+    if unknown := set(tags) - set(known):
+        raise ValueError(f"{path}: unknown language tag {min(unknown, key=str)!r}; known: {', '.join(known)}")
+    return tags
+
+
+def pair_counts(matrix: sparse.csc_array, a: np.ndarray | slice, b: np.ndarray | slice) -> np.ndarray:
+    """Documents with both words of each pair of columns (a[i], b[i]), int64 [n_pairs]."""
+    return np.asarray(matrix[:, a].multiply(matrix[:, b]).sum(axis=0), np.int64).ravel()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Document counts of a corpus.
+
+    Attributes:
+        n_docs: documents.
+        n_word: documents with a word, int64 [language × concept].
+        n_both: documents with a concept's words of both languages, int64 [language × language × concept].
+        n_null: documents whose text is null; they are counted as empty.
+        failed: damaged shards and what is wrong with them; nothing of them is counted.
+        n_fresh: shards that were read, not taken from the cache.
+    """
+
+    vocabulary: Vocabulary
+    n_docs: int
+    n_word: np.ndarray
+    n_both: np.ndarray
+    n_null: int
+    failed: tuple[tuple[str, str], ...]
+    n_fresh: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard was counted."""
+        return not self.failed
+
+
+def count_documents(shards: Path | Sequence[Path], vocabulary: Vocabulary, by_language: bool = False, cache: Path | None = None) -> Counts:
+    """Count documents with each word, and with each concept's words of two languages.
+
+    A damaged shard is named in the result and the others are counted.
+
+    Args:
+        shards: a folder of Parquet files, or the files.
+        vocabulary: the words.
+        by_language: a word counts only in segments, or documents, of its language.
+        cache: folder where each shard's incidence is kept (:func:`shard_incidence`).
+
+    Raises:
+        ValueError: if there are no shards, or a language tag is wrong.
+    """
+    shards, matcher = list_shards(shards), Matcher(vocabulary)
+    n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
+    n_word, n_both = np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64)
+    blocks = [slice(i * n_concepts, (i + 1) * n_concepts) for i in range(n_lang)]
+    n_docs = n_null = n_fresh = 0
+    failed = []
+    for path in progress(shards, "counting documents"):
+        try:
+            incidence = shard_incidence(path, matcher, by_language, cache)
+        except DamagedShard as error:
+            failed.append((path.name, str(error)))
+            continue
+        n_docs, n_null, n_fresh = n_docs + incidence.matrix.shape[0], n_null + incidence.n_null, n_fresh + incidence.fresh
+        for row in range(0, incidence.matrix.shape[0], ROW_BATCH):  # in batches, so that the copies stay small
+            part = incidence.matrix[row : row + ROW_BATCH].tocsc()
+            n_word += np.diff(part.indptr).reshape(n_lang, n_concepts)
+            for i, j in itertools.combinations(range(n_lang), 2):
+                n_both[i, j] += pair_counts(part, blocks[i], blocks[j])
+    n_both += n_both.transpose(1, 0, 2)
+    n_both[range(n_lang), range(n_lang)] = n_word
+    return Counts(vocabulary, n_docs, n_word, n_both, n_null, tuple(failed), n_fresh)
+
+
+def npmi(n_a: np.ndarray, n_b: np.ndarray, n_both: np.ndarray, n_docs: int) -> np.ndarray:
+    """Normalised pointwise mutual information, log(p_ab / p_a p_b) / −log p_ab: 1 always together, 0 independent, towards −1 never.
+
+    NaN where n_both = 0. Where n_both = n_docs the quotient is 0/0, and its limit for words that always occur together, 1, is taken.
+    """
+    a, b, both = (np.asarray(x, np.float64) for x in (n_a, n_b, n_both))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = (np.log(both) + np.log(n_docs) - (np.log(a) + np.log(b))) / (np.log(n_docs) - np.log(both))
+    return np.where(both == 0, np.nan, np.where(both == n_docs, 1.0, value))
+
+
+def cooccurrence_table(counts: Counts, corpus: str, pairs: Sequence[tuple[str, str]] | None = None) -> pd.DataFrame:
+    """The table ``cooccurrence``, one row an ordered pair of languages and a concept; words that never occur have their zeros.
+
+    Args:
+        corpus: name of the corpus.
+        pairs: ordered pairs of languages (all if not given).
+
+    Returns:
+        corpus, source_lang, target_lang, concept_id, n_docs, n_source, n_target, n_both, npmi (null where n_both = 0),
+        n_expected (n_both of independent words, n_source · n_target / n_docs) and identical: source and target have a
+        surface form in common, so that where languages are not told apart they co-occur in any document with it.
+    """
+    vocabulary, parts = counts.vocabulary, []
+    for source, target in pairs if pairs is not None else itertools.permutations(vocabulary.languages, 2):
+        i, j = vocabulary.languages.index(source), vocabulary.languages.index(target)
+        columns = {"corpus": corpus, "source_lang": source, "target_lang": target, "concept_id": vocabulary.concept_ids, "n_docs": counts.n_docs}
+        columns |= {"n_source": counts.n_word[i], "n_target": counts.n_word[j], "n_both": counts.n_both[i, j]}
+        columns["npmi"] = npmi(counts.n_word[i], counts.n_word[j], counts.n_both[i, j], counts.n_docs)
+        columns["n_expected"] = counts.n_word[i] * counts.n_word[j] / max(1, counts.n_docs)
+        columns["identical"] = [not set(a).isdisjoint(b) for a, b in zip(vocabulary.forms[i], vocabulary.forms[j])]
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,181 @@
+"""What the traces of many words say of each layer: information, whose words it names, and when the target wins.
+
+All tables here come from ``traces`` (see :mod:`.lens`); concepts are the unit that is resampled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .stats import mean_intervals
+from .task import LANGUAGES
+
+__all__ = ["SHARES", "with_third", "by_layer", "constants", "milestones", "milestone_table", "win_curves", "followed", "reaches"]
+
+DIRECTION = ["model", "lens", "source_lang", "target_lang"]
+SHARES = ["p_source", "p_accepted", "p_en", "p_third", "p_control_source", "p_control_accepted", "p_control_en"]
+MIN_INFORMATION = 1.0  # nats from which a layer counts as telling which word is translated
+
+
+def with_third(traces: pd.DataFrame) -> pd.DataFrame:
+    """Adds p_third: the concept's words in the languages that are neither source, target nor English."""
+    third = np.zeros(len(traces))
+    for la in ("fr", "zh", "ja"):
+        third += np.where((traces.source_lang == la) | (traces.target_lang == la), 0.0, traces[f"p_{la}"])
+    return traces.assign(p_third=third)
+
+
+def by_layer(traces: pd.DataFrame, columns: list[str], by: list[str] | None = None, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Means of trace columns by layer and group, with intervals.
+
+    Args:
+        columns: columns of ``traces``.
+        by: columns that make a group (default: model, lens, direction). Prompt sets, and directions that share a group,
+            are averaged within a concept first.
+
+    Returns:
+        The group's columns, layer, measure, n (concepts), mean, low, high.
+    """
+    by = DIRECTION if by is None else by
+    rows = []
+    for key, group in traces.groupby(by, sort=False, observed=True):
+        table = group.groupby(["concept_id", "layer"], sort=True)[columns].mean().unstack("layer")
+        intervals = mean_intervals(table.to_numpy(), n_resamples, seed)
+        for (measure, layer), (mean, low, high) in zip(table.columns, intervals):
+            rows.append(dict(zip(by, key)) | {"layer": int(layer), "measure": measure, "n": len(table), "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def constants(traces: pd.DataFrame) -> pd.DataFrame:
+    """The token each layer says most often, whatever the word.
+
+    Returns:
+        model, lens, layer, n (items), token (as text), share (of the items that have it on top), top1_prob (mean probability of
+        the top token), most_confident (share of the items whose most confident layer this is, last layer included: the
+        layer that the released rule looks at).
+    """
+    item = ["source_lang", "target_lang", "prompt_set", "concept_id"]
+    rows = []
+    for (model, lens), group in traces.groupby(["model", "lens"], sort=False, observed=True):
+        chosen = group.loc[group.groupby(item, sort=False, observed=True).top1_prob.idxmax(), "layer"].value_counts(normalize=True)
+        for layer, part in group.groupby("layer"):
+            counts = part.top1_text.value_counts()
+            rows.append(
+                {
+                    "model": model,
+                    "lens": lens,
+                    "layer": int(layer),
+                    "n": len(part),
+                    "token": counts.index[0],
+                    "share": counts.iloc[0] / len(part),
+                    "top1_prob": part.top1_prob.mean(),
+                    "most_confident": float(chosen.get(layer, 0.0)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -> pd.DataFrame:
+    """Per item: where the word shows, whether English leads, where the target wins.
+
+    Returns:
+        The item's columns and ``right`` (the last layer's top token starts an accepted translation); ``informative``, first
+        layer with at least ``min_information`` nats; ``wins``, first layer from which the most informative token starts an
+        accepted translation up to the end (null if the last one does not); and whether before the last layer some
+        informative layer puts more probability on the concept's English word than on the accepted translations and the
+        source word (``english_leads``; for directions without English only), the same for another concept's English
+        word (``control_leads``), and ``source_leads``.
+    """
+    item = ["model", "lens", "source_lang", "target_lang", "prompt_set", "concept_id"]
+    ordered = traces.sort_values([*item, "layer"], kind="stable")
+    n_layers = ordered.layer.nunique()
+    column = {
+        c: ordered[c].to_numpy().reshape(-1, n_layers)
+        for c in ("information", "info_is_accepted", "top1_is_accepted", "p_en", "p_accepted", "p_source", "p_control_en")
+    }
+    items = ordered.iloc[::n_layers][[*item, "overlap"]].reset_index(drop=True)
+    informative = column["information"] >= min_information
+    accepted = column["info_is_accepted"].astype(bool) & informative
+    lasting = np.flip(np.logical_and.accumulate(np.flip(accepted, 1), 1), 1)
+    before = informative.copy()
+    before[:, -1] = False
+    apart = ((items.source_lang != "en") & (items.target_lang != "en")).to_numpy()
+    column["p_rival_en"] = np.where(apart[:, None], column["p_en"], 0.0)  # elsewhere English is the source or the target
+
+    def leads(name: str, rivals: list[str]) -> np.ndarray:
+        return (before & (column[name] > np.max([column[r] for r in rivals], axis=0))).any(1)
+
+    return items.assign(
+        right=column["top1_is_accepted"][:, -1].astype(bool),
+        informative=np.where(informative.any(1), informative.argmax(1), np.nan),
+        wins=np.where(lasting.any(1), lasting.argmax(1), np.nan),
+        english_leads=np.where(apart, leads("p_en", ["p_accepted", "p_source"]), np.nan),
+        control_leads=np.where(apart, leads("p_control_en", ["p_accepted", "p_source"]), np.nan),
+        source_leads=leads("p_source", ["p_accepted", "p_rival_en"]).astype(float),
+    )
+
+
+def milestone_table(table: pd.DataFrame, by: list[str] | None = None, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Milestones by direction: means with intervals over the items that are answered rightly and can be told apart.
+
+    Args:
+        table: from :func:`milestones`.
+        by: columns that make a group (default: model, lens, direction).
+
+    Returns:
+        The group's columns, measure, n (concepts), mean, low, high. ``informative`` and ``wins`` are layers.
+    """
+    by = DIRECTION if by is None else by
+    measures = ["informative", "wins", "english_leads", "control_leads", "source_leads", "advantage"]
+    table = table.assign(advantage=table.english_leads - table.control_leads)
+    rows = []
+    for key, group in table[table.right & ~table.overlap].groupby(by, sort=False, observed=True):
+        per_concept = group.groupby("concept_id")[measures].mean()
+        for measure, (mean, low, high) in zip(measures, mean_intervals(per_concept.to_numpy(), n_resamples, seed)):
+            if np.isfinite(mean):
+                rows.append(dict(zip(by, key)) | {"measure": measure, "n": int(per_concept[measure].notna().sum()), "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def win_curves(table: pd.DataFrame, n_layers: int) -> pd.DataFrame:
+    """Share of rightly answered items for which the target has won by a layer.
+
+    Args:
+        table: from :func:`milestones`, one model and lens.
+
+    Returns:
+        source_lang, target_lang, layer, n (items), share.
+    """
+    rows = []
+    for (a, b), group in table[table.right & ~table.overlap].groupby(["source_lang", "target_lang"], sort=False):
+        for layer in range(n_layers):
+            rows.append({"source_lang": a, "target_lang": b, "layer": layer, "n": len(group), "share": float((group.wins <= layer).mean())})
+    return pd.DataFrame(rows)
+
+
+def followed(traces: pd.DataFrame, concept_id: str) -> pd.DataFrame:
+    """One concept through the layers of all directions, first prompt set: the most informative token of each layer and whose it is.
+
+    Raises:
+        ValueError: if the concept is not among the traced ones; names some that are.
+    """
+    rows = traces[(traces.concept_id == concept_id) & (traces.prompt_set == 0)]
+    if rows.empty:
+        known = ", ".join(sorted(traces.concept_id.unique())[:8])
+        raise ValueError(f"concept {concept_id!r} was not traced; traced are for example {known}")
+    whose = np.full(len(rows), "none of these", dtype=object)
+    for la in ("ja", "zh", "fr", "en"):
+        whose[rows[f"info_is_{la}"].to_numpy(bool)] = "English" if la == "en" else "a third language"
+    whose[rows.info_is_accepted.to_numpy(bool)] = "target"
+    whose[rows.info_is_source.to_numpy(bool)] = "source"
+    direction = [f"{LANGUAGES[a]} → {LANGUAGES[b]}" for a, b in zip(rows.source_lang, rows.target_lang)]
+    return pd.DataFrame({"direction": direction, "layer": rows.layer, "token": rows.info_text, "whose": whose, "information": rows.information}).reset_index(
+        drop=True
+    )
+
+
+def reaches(means: pd.DataFrame, level: float) -> int | None:
+    """First layer whose mean (rows of :func:`by_layer`, one measure and group) is at least a level; None if none is."""
+    found = means.loc[means["mean"] >= level, "layer"]
+    return int(found.min()) if len(found) else None

@@ -1,0 +1,245 @@
+"""Prose of notebook 03: every number is taken from a table of the notebook."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from .report import interval, short_name
+from .task import LANGUAGES
+
+__all__ = [
+    "share_sentences",
+    "agreement_table",
+    "mass_sentence",
+    "meetings",
+    "meeting_sentence",
+    "correlation_sentences",
+    "auc_sentences",
+    "delta_table",
+    "ablation_table",
+]
+__all__ += ["regression_table", "replication_sentences", "curve_sentences", "conclusion", "p_value", "incomplete"]
+
+LEASTS = (1, 5, 20)
+
+
+def p_value(p: float) -> str:
+    """A p-value as text: three decimals, or that it is below the least one can see."""
+    return "p not defined" if not np.isfinite(p) else "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+
+
+def incomplete(failed: tuple[tuple[str, str], ...]) -> str:
+    """A warning that names the shards that were not counted; empty if all were."""
+    names = "; ".join(f"`{name}` ({error})" for name, error in failed)
+    return f"**Incomplete:** not counted were {names}. Every count below is too low." if failed else ""
+
+
+def share_sentences(shares: pd.DataFrame) -> str:
+    """Share of pivot among the two behaviors, by rule, over all directions; one model."""
+    lines = []
+    for row in shares[shares.source_lang == "all"].itertuples():
+        items = row.n_cooccurrence + row.n_pivot
+        parts = shares[(shares.rule == row.rule) & (shares.source_lang != "all")].pivot_share.dropna()
+        across = f", by direction {parts.min():.2f} to {parts.max():.2f}" if len(parts) else ""
+        lines.append(
+            f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; {row.n_wrong} items wrong, "
+            f"{row.n_excluded} excluded."
+        )
+    return "\n".join(lines)
+
+
+def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
+    """Cohen's kappa between rules, for reading."""
+    return pd.DataFrame(
+        {
+            "model": agreement.model.map(short_name),
+            "rules": agreement.rule_a + " and " + agreement.rule_b,
+            "items": agreement.n,
+            "labelled alike": agreement.same.round(2),
+            "kappa": [interval(*v) for v in agreement[["kappa", "low", "high"]].to_numpy(float)],
+        }
+    )
+
+
+def mass_sentence(mass: pd.DataFrame) -> str:
+    """Pivot mass and English mass over all directions; one model and lens."""
+    pivot, english = (mass[(mass.source_lang == "all") & (mass.measure == m)].iloc[0] for m in ("pivot_mass", "english_mass"))
+    apart = mass[(mass.source_lang != "all") & (mass.source_lang != "en") & (mass.target_lang != "en") & (mass.measure == "english_mass")]
+    text = (
+        f"Of what the informative layers say because of the word, {interval(pivot['mean'], pivot.low, pivot.high)} is neither the source word nor an accepted "
+        f"translation (n = {pivot.n} concepts, all directions)."
+    )
+    if len(apart):
+        text += f" In the directions without English, the concept's English word takes {apart['mean'].min():.2f} to {apart['mean'].max():.2f} of it."
+    return text
+
+
+def meetings(counts: pd.DataFrame) -> pd.DataFrame:
+    """Share of concepts whose words meet in at least 1, 5 and 20 documents, by unordered pair; words written alike left out."""
+    rows = []
+    for a, b in itertools.combinations(LANGUAGES, 2):
+        part = counts[(counts.source_lang == a) & (counts.target_lang == b) & ~counts.identical]
+        for least in LEASTS if len(part) else ():
+            rows.append({"pair": f"{a}–{b}", "at_least": least, "n": len(part), "share": float((part.n_both >= least).mean())})
+    return pd.DataFrame(rows)
+
+
+def meeting_sentence(table: pd.DataFrame, counts: pd.DataFrame) -> str:
+    """How often the words of a concept meet in the corpus."""
+    once = table[table.at_least == 1].set_index("pair").share
+    absent = sum(int((counts[counts.source_lang == la].drop_duplicates("concept_id").n_source == 0).sum()) for la in LANGUAGES)
+    words = sum(counts[counts.source_lang == la].concept_id.nunique() for la in LANGUAGES)
+    return (
+        f"In {counts.n_docs.iloc[0]} documents, the two words of a concept meet at least once for {100 * once.min():.0f} % ({once.idxmin()}) to "
+        f"{100 * once.max():.0f} % ({once.idxmax()}) of the concepts. {absent} of {words} words do not occur at all; they stay in with a count of zero."
+    )
+
+
+def _pick(table: pd.DataFrame, given: str, statistic: str = "spearman", outcome: str = "p_target") -> pd.DataFrame:
+    return table[(table.statistic == statistic) & (table.outcome == outcome) & (table.given == given)]
+
+
+def correlation_sentences(table: pd.DataFrame) -> str:
+    """Correlation of ability and pair count, one model and corpus."""
+    plain, partial, paper = _pick(table, ""), _pick(table, "log_source+log_target"), _pick(table, "", "pearson", "score")
+    lines = [
+        f"* As the paper takes it, Pearson's r of Score and log n_both lies between {paper.value.min():.2f} and {paper.value.max():.2f} over {len(paper)} "
+        f"directions; its interval lies above zero in {(paper.ci_low > 0).sum()}.",
+        f"* By rank, P(y|w) and n_both correlate by {plain.value.min():.2f} to {plain.value.max():.2f}; the interval lies above zero in {(plain.ci_low > 0).sum()} of "
+        f"{len(plain)} directions, and the value above what word frequency alone gives (Holm, .05) in {(plain.p_holm < 0.05).sum()}.",
+        f"* Given the counts of both words, {partial.value.min():.2f} to {partial.value.max():.2f} is left; the interval lies above zero in "
+        f"{(partial.ci_low > 0).sum()} of {len(partial)} directions, and p is below .05 after Holm in {(partial.p_holm < 0.05).sum()}.",
+    ]
+    return "\n".join(lines)
+
+
+def auc_sentences(table: pd.DataFrame, delta: pd.DataFrame) -> str:
+    """AUC of the pair count over all directions and by direction, rule by rule; one model and corpus."""
+    lines = []
+    for rule, rows in table[table.predictor == "log_both"].groupby("rule", sort=False):
+        whole, parts = rows[rows.source_lang == "all"].iloc[0], rows[rows.source_lang != "all"]
+        if not np.isfinite(whole.auc):
+            lines.append(f"* **{rule}**: {whole.note}.")
+            continue
+        undefined = int(parts.auc.isna().sum())
+        change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
+        lines.append(
+            f"* **{rule}**: over all directions AUC {interval(whole.auc, whole.ci_low, whole.ci_high)} ({whole.n_pos} co-occurrence, {whole.n_neg} pivot; "
+            f"{p_value(whole.p_perm)} within frequency cells); by direction {parts.auc.min():.2f} to {parts.auc.max():.2f}, significant after Holm in "
+            f"{(parts.p_holm < 0.05).sum()} of {len(parts) - undefined}"
+            + (f" ({undefined} undefined: one class only)" if undefined else "")
+            + f". Over word frequency, token counts and part of speech it adds {_signed(change)} ({p_value(change.p_perm)})."
+        )
+    return "\n".join(lines)
+
+
+def _signed(row: pd.Series) -> str:
+    return f"{row.delta:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if np.isfinite(row.delta) else "nothing that can be told"
+
+
+def delta_table(delta: pd.DataFrame) -> pd.DataFrame:
+    """ΔAUC over all directions, for reading."""
+    rows = delta[delta.source_lang == "all"]
+    return pd.DataFrame(
+        {
+            "model": rows.model.map(short_name),
+            "corpus": rows.corpus,
+            "rule": rows.rule,
+            "co-occurrence": rows.n_pos,
+            "pivot": rows.n_neg,
+            "frequency only": rows.auc_unigram.round(3),
+            "with both words": rows.auc_both.round(3),
+            "ΔAUC": [_signed(r) for r in rows.itertuples()],
+            "p": [p_value(p) for p in rows.p_perm],
+        }
+    ).reset_index(drop=True)
+
+
+def ablation_table(attribution: pd.DataFrame) -> pd.DataFrame:
+    """AUC of the pair count over all directions, by corpus, for reading."""
+    rows = attribution[(attribution.source_lang == "all") & (attribution.predictor == "log_both")]
+    return pd.DataFrame(
+        {
+            "corpus": rows.corpus,
+            "rule": rows.rule,
+            "items": rows.n_pos + rows.n_neg,
+            "AUC of both words": [interval(*v) for v in rows[["auc", "ci_low", "ci_high"]].to_numpy(float)],
+            "p within frequency cells": [p_value(p) for p in rows.p_perm],
+        }
+    ).reset_index(drop=True)
+
+
+def regression_table(regression: pd.DataFrame) -> pd.DataFrame:
+    """Odds ratios of co-occurrence behavior per standard deviation, for reading."""
+    ratio = [interval(*v) if np.isfinite(v[0]) else "–" for v in regression[["odds_ratio", "ci_low", "ci_high"]].to_numpy(float)]
+    return pd.DataFrame(
+        {"rule": regression.rule, "term": regression.term, "odds ratio": ratio, "p": [p_value(p) for p in regression.p], "items": regression.n, "concepts": regression.n_concepts, "note": regression.note.fillna("")}
+    )  # fmt: skip
+
+
+def replication_sentences(table: pd.DataFrame) -> str:
+    """What the released way of computing the AUC changes; one model and corpus."""
+    lines = []
+    for (rule, predictor), rows in table.groupby(["rule", "predictor"], sort=False):
+        parts = rows[(rows.source_lang != "all") & rows.auc.notna()]
+        if parts.empty:
+            continue
+        spread, shift = parts.auc_best - parts.auc_worst, (parts.auc_released - parts.auc).abs()
+        lines.append(
+            f"* **{rule}**, {predictor}: by the released code {parts.auc_released.min():.2f} to {parts.auc_released.max():.2f} over {len(parts)} directions, corrected "
+            f"{parts.auc.min():.2f} to {parts.auc.max():.2f}. The order of the items alone can move a direction's AUC by up to {spread.max():.2f}; the largest "
+            f"difference to the corrected value is {shift.max():.2f}. {int((parts.n_zero + parts.n_one).sum())} of {int((parts.n_pos + parts.n_neg).sum())} items "
+            "have a count of 0 or 1, which the released code takes for one."
+        )
+    return "\n".join(lines)
+
+
+def curve_sentences(table: pd.DataFrame) -> str:
+    """What the specification curve shows."""
+    known = table[table.auc.notna()]
+    return (
+        f"Over {len(known)} specifications the AUC runs from {known.auc.min():.2f} to {known.auc.max():.2f} (median {known.auc.median():.2f}), the share of pivot from "
+        f"{known.pivot_share.min():.2f} to {known.pivot_share.max():.2f}. The interval lies above .5 in {(known.low > 0.5).sum()} of them and below in "
+        f"{(known.high < 0.5).sum()}; the value is above what word frequency alone gives (permutation, .05, not corrected) in {(known.p_perm < 0.05).sum()}."
+    )
+
+
+def conclusion(shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFrame, correlation: pd.DataFrame, curve: pd.DataFrame, model: str) -> str:
+    """What holds for the main model with proxy counts, in plain words."""
+    whole = shares[shares.source_lang == "all"].set_index("rule").pivot_share
+    lines = [
+        f"How often a model goes “through a pivot” depends on the rule more than on anything else: {whole.min():.2f} to {whole.max():.2f} of the items for "
+        f"{short_name(model)}, by rule."
+    ]
+    partial = _pick(correlation, "log_source+log_target")
+    held = int((partial.p_holm < 0.05).sum())
+    lines.append(
+        f"Words that meet more often in our corpus are translated with more confidence, beyond what the counts of the single words give, in {held} of "
+        f"{len(partial)} directions (partial rank correlation {partial.value.min():.2f} to {partial.value.max():.2f}, Holm)."
+    )
+    for rule in ("released", "robust"):
+        row = attribution[(attribution.rule == rule) & (attribution.source_lang == "all") & (attribution.predictor == "log_both")].iloc[0]
+        change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
+        if not np.isfinite(row.auc):
+            continue
+        verdict = (
+            "adds to word frequency"
+            if change.ci_low > 0 and change.p_perm < 0.05
+            else "takes away from it"
+            if change.ci_high < 0
+            else "adds nothing to word frequency that this sample can tell"
+        )
+        lines.append(
+            f"Which behavior an item shows: under the {rule} rule the pair count has an AUC of {interval(row.auc, row.ci_low, row.ci_high)} and {verdict} "
+            f"(ΔAUC {_signed(change)}, {p_value(change.p_perm)}, n = {row.n_pos + row.n_neg} items)."
+        )
+    known = curve[curve.auc.notna()]
+    lines.append(f"Over all {len(known)} specifications the AUC stays between {known.auc.min():.2f} and {known.auc.max():.2f}.")
+    lines.append(
+        f"The counts are proxies: {short_name(model)} was not trained on this corpus. A null result can mean that the corpus is the wrong one, and a positive one that "
+        "both follow how common a concept is. The claim needs a model whose training documents are known."
+    )
+    return "\n".join(f"* {line}" for line in lines)

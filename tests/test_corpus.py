@@ -1,0 +1,38 @@
+import pandas as pd
+import pytest
+
+from semantic_pivots import corpus
+from semantic_pivots.task import LANGUAGES
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [{"doc_id": f"{la}{i}", "source": "toy", "lang": la, "text": f"{la} {i} " * 20} for la in (*LANGUAGES, "mixed") for i in range(6)]
+    table = pd.DataFrame(rows)
+    table.iloc[::2].to_parquet(tmp_path / "part-0.parquet")
+    table.iloc[1::2].to_parquet(tmp_path / "part-1.parquet")
+    return tmp_path
+
+
+def test_texts_are_of_every_language_and_no_mixed_ones(folder):
+    texts = corpus.sample_texts(8, seed=1, folder=folder, min_chars=10)
+    assert sorted(t[:2] for t in texts) == sorted([*LANGUAGES] * 2)
+    assert texts == corpus.sample_texts(8, seed=1, folder=folder, min_chars=10)
+    assert texts != corpus.sample_texts(8, seed=2, folder=folder, min_chars=10)
+
+
+def test_overview_counts_documents_and_characters(folder):
+    table = corpus.overview(folder)
+    assert table.documents.sum() == 30 and set(table.lang) == {*LANGUAGES, "mixed"}
+    assert table[table.lang == "en"].characters.sum() == sum(len(f"en {i} " * 20) for i in range(6))
+
+
+def test_a_folder_without_shards_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no \*\.parquet"):
+        corpus.shards(tmp_path)
+
+
+def test_a_damaged_shard_is_named(folder):
+    (folder / "part-1.parquet").write_bytes(b"PAR1 not so")
+    with pytest.raises(ValueError, match="part-1.parquet is damaged"):
+        corpus.sample_texts(4, seed=1, folder=folder)
