@@ -253,6 +253,21 @@ def test_by_language_counts_words_in_their_own_language(vocabulary, tmp_path):
     assert cooccurrence_table(counts, "toy", [("en", "fr")]).set_index("concept_id").n_both["table.n"] == 1
 
 
+def test_segments_given_by_length_are_cut_from_the_text(vocabulary, matcher, tmp_path):
+    kind = pa.list_(pa.struct([("lang", pa.string()), ("n_chars", pa.int64())]))
+    parts = [[("en", "a table"), ("zh", "心"), ("fr", "une\ntable")], [("ja", "心")], [("fr", "le cœur"), ("en", "heart")]]
+    texts = ["\n".join(text for _, text in segments) for segments in parts]
+    lengths = [[{"lang": la, "n_chars": len(text)} for la, text in segments] for segments in parts]
+    path = write(tmp_path / "a.parquet", texts, lang=["mixed", "ja", "mixed"], segments=pa.array(lengths, kind))
+    own = shard_incidence(path, matcher, by_language=True)
+    expected = {("table.n", "en"): [0], ("table.n", "fr"): [0], ("heart.n", "zh"): [0], ("heart.n", "ja"): [1], ("heart.n", "fr"): [2], ("heart.n", "en"): [2]}
+    assert {key: own.documents(vocabulary.column(*key)).tolist() for key in expected} == expected
+    lengths[2][1]["n_chars"] += 1
+    path = write(tmp_path / "b.parquet", texts, lang=["mixed", "ja", "mixed"], segments=pa.array(lengths, kind))
+    with pytest.raises(ValueError, match=r"b.parquet: the segments of a document are longer \(14 characters\) than its text \(13\)"):
+        shard_incidence(path, matcher, by_language=True)
+
+
 def test_by_language_uses_the_document_where_there_are_no_segments(vocabulary, matcher, tmp_path):
     path = write(tmp_path / "a.parquet", ["table", "table"], lang=["en", "fr"])
     assert shard_incidence(path, matcher, by_language=True).documents(vocabulary.column("table.n", "fr")).tolist() == [1]

@@ -67,6 +67,12 @@ def test_milestones_on_cases_with_a_known_answer():
     assert table.control_leads.sum() == 0
 
 
+def test_models_may_differ_in_their_layers():
+    other = [r | {"model": "n"} for r in STRAIGHT if r["layer"] != 1]
+    table = layers.milestones(pd.DataFrame([*STRAIGHT, *other])).set_index("model")
+    assert table.wins.to_dict() == {"m": 4, "n": 3}
+
+
 def test_directions_with_english_have_no_english_lead():
     rows = [r | {"target_lang": "en"} for r in THROUGH_ENGLISH]
     table = layers.milestones(pd.DataFrame(rows))
