@@ -54,7 +54,7 @@ lab: $(READY) ## open JupyterLab on the paired notebooks
 	JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --notebook-dir=. notebooks
 
 data: $(READY) ## check the committed data (how to rebuild it: data/README.md)
-	$(RUN) -m pytest tests/test_data.py
+	$(RUN) -m pytest tests/test_data.py tests/test_corpus_data.py
 
 lock: $(READY) ## write requirements.lock anew from the packages in .venv
 	@{ echo "# Versions that 'make env' installs (pip constraints, made by 'make lock')."; \

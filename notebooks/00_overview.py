@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, ability, scores]
+#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications]
 #     writes: []
 # ---
 
@@ -27,11 +27,12 @@
 
 # %% tags=["parameters"]
 profile = "laptop"
+model = "packaged:gemma-3-270m"
 
 # %%
 from IPython.display import Markdown, display
 
-from semantic_pivots import artifacts, figures, report, task
+from semantic_pivots import artifacts, figures, report, report_behavior, report_layers, task
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
 figures.use_style()
@@ -46,8 +47,8 @@ ability = store.read("ability")
 # | notebook | asks | reads | writes |
 # |---|---|---|---|
 # | [01 · task construction](01_task_construction.ipynb) | How well do real models translate single words, in twelve directions? | lexicon | prompts, scores, ability, ability_by |
-# | 02 · layer tracing (planned) | What would each layer say while the model translates? | prompts, scores | traces |
-# | 03 · behavior attribution (planned) | Straight or through a pivot, and do corpus counts tell which? | traces, corpus | behaviors, cooccurrence, attribution |
+# | [02 · layer tracing](02_layer_tracing.ipynb) | What would each layer say while the model translates? | prompts, scores, corpus | traces, layer_means, milestones, lens_divergence |
+# | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts tell which? | traces, scores, corpus | behaviors, cooccurrence, correlation, attribution and what belongs to it |
 # | 04 · pivot discovery (planned) | Which words are the pivots? | traces, corpus | pivots, pivot_mass |
 # | 05 · dataset reconstruction (planned) | Does training on pivot-rich documents help? | corpus, pivots | selection, training, transfer |
 # | 06 · causal tests (planned) | What happens when a pair never meets, or a pivot is removed? | all | interventions, severance |
@@ -71,6 +72,27 @@ for _, rows in ability.groupby("model", sort=False):
 fig, axes = figures.ability_matrices([rows for _, rows in ability.groupby("model", sort=False)])
 
 # %% [markdown]
+# ### What the layers say (notebook 02)
+#
+# With the model's own head applied after every block, at the position where the translation is due. Every share has a
+# control: the same for a word of another concept.
+
+# %%
+tables = [store.read(name) for name in ("layer_means", "milestones", "layer_constants")]
+display(Markdown(report_layers.conclusion(*tables, model)))
+
+# %% [markdown]
+# ### Two behaviors, and whether counts explain them (notebook 03)
+#
+# The paper's claim, by its own rule and by ours, with exact counts of a corpus that is *not* the one the model was
+# trained on.
+
+# %%
+tables = [store.read(name) for name in ("behavior_shares", "attribution", "delta_auc", "correlation")]
+tables = [t[(t.model == model) & (t.get("corpus", "corpus") == "corpus")] for t in tables]
+display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"), model)))
+
+# %% [markdown]
 # ## How the measure is controlled
 #
 # The score's control is built in: the same target after nine distractors. A model that likes the target whatever it
@@ -84,12 +106,12 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 # %% [markdown]
 # ## What is not yet there
 #
-# * Only the first part, the task and its scores, is done. Nothing above says *how* the models translate: the two
-#   behaviors, their attribution to co-occurrence, the pivots and the training experiment are planned, not shown.
+# * The pivots themselves are not looked for yet, nothing is intervened on, and nothing is trained: notebooks 04 to 06
+#   are planned. What a lens shows is no proof of cause.
+# * The pre-training corpora of both models are not available, so the counts are proxies. The claim needs a model whose
+#   corpus is known.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.
 # * Both models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
 #   model hub can run; any hub model can be scored with `make all SET="model=hub:<id>@<revision>"`.
-# * The pre-training corpora of both models are not available, so counts that later notebooks make on this repository's
-#   corpus will be proxies for them.
 #
 # **Next:** [01 · task construction](01_task_construction.ipynb).

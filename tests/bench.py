@@ -21,7 +21,7 @@ from semantic_pivots.artifacts import ROOT
 from tests import reference
 from tests.bench_counting import bench_counting
 
-N_REFERENCE, N_SHARE, N_FORWARD, N_DUMP, PAIR, SEED = 16, 300, 64, 4, ("en", "fr"), 20251
+N_REFERENCE, N_SHARE, N_FORWARD, N_DUMP, PAIR, SEED = 48, 300, 64, 4, ("en", "fr"), 20251
 
 
 def best(function, repeats: int = 3) -> float:

@@ -8,6 +8,7 @@ must give the same incidences there. The text is that of data/corpus where there
 from __future__ import annotations
 
 import functools
+import re
 import resource
 import subprocess
 import sys
@@ -100,10 +101,18 @@ def write_shards(documents: list[str], folder: Path) -> list[Path]:
     return paths
 
 
+def own_peak() -> float:
+    """Peak resident memory of this process, in MB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # ru_maxrss would count what the process was forked from
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
 def peak_memory(paths: list[Path]) -> float:
     """Peak resident memory of counting some shards, in MB, in a process of its own."""
     command = [sys.executable, __file__, "--peak", *map(str, paths)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout)
 
 
 def bench_counting() -> dict[str, float]:
@@ -151,7 +160,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--peak"]:
         words = matching.Vocabulary.from_lexicon(task.read_lexicon(ROOT / "data" / "lexicon.parquet"))
         cooccurrence.count_documents([Path(p) for p in sys.argv[2:]], words)
-        scale = 1e6 if sys.platform == "darwin" else 1e3
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+        print(own_peak())
     else:
         bench_counting()

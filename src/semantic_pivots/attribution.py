@@ -285,7 +285,8 @@ def regression(behaviors: pd.DataFrame, counts: pd.DataFrame, covariates: pd.Dat
                 values = (fit.params[term], *np.exp([fit.params[term], low, high]), fit.pvalues[term])
                 row = dict(zip(row, map(float, values)))
             result.append(base | {"term": term} | row | {"note": "; ".join([*notes, *([separated] if separated else [])])})
-    return pd.DataFrame(result)
+    columns = ["model", "corpus", "rule", "n", "n_concepts", "term", "coefficient", "odds_ratio", "ci_low", "ci_high", "p", "note"]
+    return pd.DataFrame(result, columns=columns)
 
 
 def _clustered_logit(x: pd.DataFrame, rows: pd.DataFrame) -> tuple:

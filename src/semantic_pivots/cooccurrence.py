@@ -7,6 +7,8 @@ A word can be counted in two ways. As a rule a word counts wherever its string s
 language labels; this is what the paper does. But French "table" then counts in English documents and Chinese 手 in
 Japanese 手紙, which inflates the counts of equal and nested strings. With ``by_language`` a word counts only inside
 segments of its own language, for corpora that say which is which; the difference shows how much is string identity.
+Segments are a list of {lang, text}, or of {lang, n_chars} to be read off the text from left to right, one character
+(a line end) between two.
 """
 
 from __future__ import annotations
@@ -148,8 +150,11 @@ def _batch_incidence(batch: pa.RecordBatch, path: Path, matcher: Matcher, by_lan
     texts, tags, documents = [], [], []
     if "segments" in names:
         flat = pc.list_flatten(batch.column("segments"))
-        texts, tags = _strings(pc.struct_field(flat, "text")), _tags(pc.struct_field(flat, "lang"), LANGUAGES, path)
-        documents = pc.list_parent_indices(batch.column("segments")).to_pylist()
+        tags, documents = _tags(pc.struct_field(flat, "lang"), LANGUAGES, path), pc.list_parent_indices(batch.column("segments")).to_pylist()
+        if flat.type.get_field_index("text") >= 0:
+            texts = _strings(pc.struct_field(flat, "text"))
+        else:
+            texts = _cut(_strings(batch.column("text")), pc.struct_field(flat, "n_chars").to_pylist(), documents, path)
     for row in sorted(set(range(n)) - set(documents)):  # documents without segments count as one
         if langs[row] not in LANGUAGES:
             raise ValueError(f"{path}: a document of language {langs[row]!r} has no segments, so its words cannot be counted by language")
@@ -157,6 +162,18 @@ def _batch_incidence(batch: pa.RecordBatch, path: Path, matcher: Matcher, by_lan
         tags.append(langs[row])
         documents.append(row)
     return Incidence(matcher.incidence(texts, tags, documents, n), n_null)
+
+
+def _cut(texts: list[str], lengths: list[int], documents: list[int], path: Path) -> list[str]:
+    """Segments that are given by their lengths: read off the document from left to right, one line end between two."""
+    parts, at, last = [], 0, -1
+    for length, row in zip(lengths, documents):
+        at = at if row == last else 0
+        if at + length > len(texts[row]):
+            raise ValueError(f"{path}: the segments of a document are longer ({at + length} characters) than its text ({len(texts[row])})")
+        parts.append(texts[row][at : at + length])
+        at, last = at + length + 1, row
+    return parts
 
 
 def _strings(column: pa.Array) -> list[str]:

@@ -19,6 +19,11 @@ RULES = {"released": "as released", "paper": "as in the paper's text", "robust":
 NOTE = "Counts are of this repository's corpus: proxies for the model's own, which is not known."
 
 
+def _say_proxy(fig: Figure, label: str = "") -> None:
+    """Every figure of counts says whose counts they are."""
+    fig.supxlabel(f"{label}\n{NOTE}" if label else NOTE, fontsize=8, color="0.3" if label else "0.45")
+
+
 def _directions(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(f"{a} → {b}" if a != "all" else "all" for a, b in zip(table.source_lang, table.target_lang)))
 
@@ -90,6 +95,7 @@ def meetings(table: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.set(xticks=range(len(pairs)), ylabel="share of concepts", ylim=(0, 1))
     ax.set_xticklabels(pairs)
     fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.supxlabel("In documents of this repository's corpus.", fontsize=8, color="0.45")
     return fig, ax
 
 
@@ -108,14 +114,16 @@ def scatter(items: pd.DataFrame) -> tuple[Figure, np.ndarray]:
                 ax.set_visible(False)
                 continue
             ax.scatter(1 + part.n_both, part.p_target, s=5, color=COLORS[0], alpha=0.35, lw=0, rasterized=True)
-            met = part[part.n_both > 0]
-            groups = [part[part.n_both == 0], *np.array_split(met.sort_values("n_both"), 4)]
+            met = part[part.n_both > 0].sort_values("n_both")
+            groups = [part[part.n_both == 0], *(met.iloc[rows] for rows in np.array_split(np.arange(len(met)), 4))]
             points = [((1 + g.n_both).median(), g.p_target.median()) for g in groups if len(g) >= 5]
-            ax.plot(*zip(*points), color=COLORS[1], marker="D", ms=4, lw=1.4)
+            if points:
+                ax.plot(*zip(*points), color=COLORS[1], marker="D", ms=4, lw=1.4)
             ax.set(xscale="log", ylim=(-0.03, 1.03))
+            ax.minorticks_off()
             ax.set_title(f"{LANGUAGES[a]} → {LANGUAGES[b]}", fontsize=9)
             ax.tick_params(labelleft=True, labelbottom=True, labelsize=7)
-    fig.supxlabel("1 + documents with both words (log scale)", fontsize=9)
+    _say_proxy(fig, "1 + documents with both words (log scale)")
     fig.supylabel("P(translation | word)", fontsize=9)
     return fig, axes
 
@@ -142,6 +150,7 @@ def correlations(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color="0.7", lw=5, label="pair counts shuffled among words of like frequency, 95 %"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    _say_proxy(fig)
     return fig, axes
 
 
@@ -169,6 +178,7 @@ def aucs(attribution: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="not"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    _say_proxy(fig)
     return fig, axes
 
 
@@ -195,6 +205,7 @@ def roc(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.set(title=RULES[rule], xlabel="pivot items called co-occurrence", aspect="equal")
         ax.legend(frameon=False, fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5)
     axes[0, 0].set_ylabel("co-occurrence items called so")
+    _say_proxy(fig)
     return fig, axes
 
 
@@ -221,6 +232,7 @@ def replication(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color=COLORS[0], marker="o", label="half-ties, 95 % interval"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    _say_proxy(fig)
     return fig, axes
 
 
@@ -267,4 +279,5 @@ def curve(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     bottom.set_yticks(range(len(rows)))
     bottom.set_yticklabels([label for label, _ in rows], fontsize=7.5)
     bottom.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{len(table)} specifications in order of the AUC", xticks=[])
+    _say_proxy(fig)
     return fig, np.array([top, bottom])

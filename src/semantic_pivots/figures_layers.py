@@ -78,6 +78,8 @@ def one_word(followed: pd.DataFrame, min_information: float, title: str) -> tupl
 
 
 def _band(ax: Axes, rows: pd.DataFrame, color, **style) -> None:
+    if rows.empty:
+        return
     rows = rows.sort_values("layer")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.plot(rows.layer + 1, rows["mean"], color=color, **style)
@@ -240,5 +242,6 @@ def lens_quality(divergence: pd.DataFrame, english_share: pd.DataFrame) -> tuple
     axes[0].set(xlabel="after block", ylabel="KL(model ‖ lens), nats", title="Held-out text", ylim=(0, None))
     axes[1].set(xlabel="after block", ylabel="P(English word)", title="Directions without English", ylim=(0, None))
     for ax in axes:
-        ax.legend(frameon=False, fontsize=8)
+        if ax.lines:  # without a direction that leaves English out, the right one stays empty
+            ax.legend(frameon=False, fontsize=8)
     return fig, axes

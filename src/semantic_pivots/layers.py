@@ -11,7 +11,7 @@ import pandas as pd
 from .stats import mean_intervals
 from .task import LANGUAGES
 
-__all__ = ["SHARES", "with_third", "by_layer", "constants", "milestones", "milestone_table", "win_curves", "followed", "reaches"]
+__all__ = ["SHARES", "with_third", "by_layer", "constants", "milestones", "milestone_table", "win_curves", "followed", "first_informative", "reaches"]
 
 DIRECTION = ["model", "lens", "source_lang", "target_lang"]
 SHARES = ["p_source", "p_accepted", "p_en", "p_third", "p_control_source", "p_control_accepted", "p_control_en"]
@@ -44,7 +44,7 @@ def by_layer(traces: pd.DataFrame, columns: list[str], by: list[str] | None = No
         intervals = mean_intervals(table.to_numpy(), n_resamples, seed)
         for (measure, layer), (mean, low, high) in zip(table.columns, intervals):
             rows.append(dict(zip(by, key)) | {"layer": int(layer), "measure": measure, "n": len(table), "mean": mean, "low": low, "high": high})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*by, "layer", "measure", "n", "mean", "low", "high"])
 
 
 def constants(traces: pd.DataFrame) -> pd.DataFrame:
@@ -87,6 +87,11 @@ def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -
         source word (``english_leads``; for directions without English only), the same for another concept's English
         word (``control_leads``), and ``source_leads``.
     """
+    groups = traces.groupby(["model", "lens"], sort=False, observed=True)  # models differ in their number of layers
+    return pd.concat([_milestones(group, min_information) for _, group in groups], ignore_index=True)
+
+
+def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
     item = ["model", "lens", "source_lang", "target_lang", "prompt_set", "concept_id"]
     ordered = traces.sort_values([*item, "layer"], kind="stable")
     n_layers = ordered.layer.nunique()
@@ -135,7 +140,7 @@ def milestone_table(table: pd.DataFrame, by: list[str] | None = None, n_resample
         for measure, (mean, low, high) in zip(measures, mean_intervals(per_concept.to_numpy(), n_resamples, seed)):
             if np.isfinite(mean):
                 rows.append(dict(zip(by, key)) | {"measure": measure, "n": int(per_concept[measure].notna().sum()), "mean": mean, "low": low, "high": high})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*by, "measure", "n", "mean", "low", "high"])
 
 
 def win_curves(table: pd.DataFrame, n_layers: int) -> pd.DataFrame:
@@ -151,7 +156,7 @@ def win_curves(table: pd.DataFrame, n_layers: int) -> pd.DataFrame:
     for (a, b), group in table[table.right & ~table.overlap].groupby(["source_lang", "target_lang"], sort=False):
         for layer in range(n_layers):
             rows.append({"source_lang": a, "target_lang": b, "layer": layer, "n": len(group), "share": float((group.wins <= layer).mean())})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["source_lang", "target_lang", "layer", "n", "share"])
 
 
 def followed(traces: pd.DataFrame, concept_id: str) -> pd.DataFrame:
@@ -173,6 +178,12 @@ def followed(traces: pd.DataFrame, concept_id: str) -> pd.DataFrame:
     return pd.DataFrame({"direction": direction, "layer": rows.layer, "token": rows.info_text, "whose": whose, "information": rows.information}).reset_index(
         drop=True
     )
+
+
+def first_informative(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -> int | None:
+    """First layer whose items tell at least ``min_information`` nats on average; None if none does. Of one model and lens."""
+    means = traces.groupby("layer").information.mean().rename("mean").reset_index()
+    return reaches(means, min_information)
 
 
 def reaches(means: pd.DataFrame, level: float) -> int | None:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 __all__ = ["DEFAULT_MODEL", "PACKAGED", "FAMILIES", "LanguageModel", "ModelError", "load", "cache_directory", "probe_dtype"]
 
 DEFAULT_MODEL = "packaged:gemma-3-270m"
-VOCABULARY_SLICE = 8192  # unembedding columns at a time: logits of one slice stay in the processor's cache
+VOCABULARY_SLICE = 4096  # unembedding columns at a time: logits of one slice stay in the processor's cache
 HEAD_ROWS = 1024  # hidden states at a time, so that memory does not depend on how many are asked for
 
 

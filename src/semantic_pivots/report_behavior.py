@@ -28,7 +28,7 @@ LEASTS = (1, 5, 20)
 
 def p_value(p: float) -> str:
     """A p-value as text: three decimals, or that it is below the least one can see."""
-    return "p not defined" if not np.isfinite(p) else "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+    return "–" if not np.isfinite(p) else "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 
 def incomplete(failed: tuple[tuple[str, str], ...]) -> str:
@@ -59,7 +59,7 @@ def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
             "rules": agreement.rule_a + " and " + agreement.rule_b,
             "items": agreement.n,
             "labelled alike": agreement.same.round(2),
-            "kappa": [interval(*v) for v in agreement[["kappa", "low", "high"]].to_numpy(float)],
+            "kappa": [interval(*v) if np.isfinite(v[0]) else "not defined" for v in agreement[["kappa", "low", "high"]].to_numpy(float)],
         }
     )
 
@@ -67,6 +67,8 @@ def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
 def mass_sentence(mass: pd.DataFrame) -> str:
     """Pivot mass and English mass over all directions; one model and lens."""
     pivot, english = (mass[(mass.source_lang == "all") & (mass.measure == m)].iloc[0] for m in ("pivot_mass", "english_mass"))
+    if not pivot.n:
+        return "No word whose source and target can be told apart was answered rightly: there is no pivot mass to give."
     apart = mass[(mass.source_lang != "all") & (mass.source_lang != "en") & (mass.target_lang != "en") & (mass.measure == "english_mass")]
     text = (
         f"Of what the informative layers say because of the word, {interval(pivot['mean'], pivot.low, pivot.high)} is neither the source word nor an accepted "
@@ -225,13 +227,8 @@ def conclusion(shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFr
         change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
         if not np.isfinite(row.auc):
             continue
-        verdict = (
-            "adds to word frequency"
-            if change.ci_low > 0 and change.p_perm < 0.05
-            else "takes away from it"
-            if change.ci_high < 0
-            else "adds nothing to word frequency that this sample can tell"
-        )
+        gain = change.ci_low > 0 and change.p_perm < 0.05
+        verdict = "adds to word frequency" if gain else "adds nothing to word frequency that this sample can tell"
         lines.append(
             f"Which behavior an item shows: under the {rule} rule the pair count has an AUC of {interval(row.auc, row.ci_low, row.ci_high)} and {verdict} "
             f"(ΔAUC {_signed(change)}, {p_value(change.p_perm)}, n = {row.n_pos + row.n_neg} items)."

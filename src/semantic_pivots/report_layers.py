@@ -94,6 +94,8 @@ def english_sentences(pooled: pd.DataFrame, by_direction: pd.DataFrame) -> str:
 def winner_sentences(by_direction: pd.DataFrame, n_layers: int) -> str:
     """After which block the target wins, by direction; of one model and lens."""
     wins = by_direction[by_direction.measure == "wins"]
+    if wins.empty:
+        return "No word whose source and target can be told apart was answered rightly."
     first, last = wins.loc[wins["mean"].idxmin()], wins.loc[wins["mean"].idxmax()]
 
     def name(row: pd.Series) -> str:

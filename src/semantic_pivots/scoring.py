@@ -27,7 +27,7 @@ from .task import Prompt
 
 __all__ = ["log_probabilities", "score_items", "score_pairs", "summarise"]
 
-BATCH_TOKENS = 8192  # tokens run at a time, padding included
+BATCH_TOKENS = 2048  # tokens run at a time, padding included: larger batches only pad more
 
 
 def log_probabilities(lm: LanguageModel, prompt: Prompt, words: Sequence[str], targets: Sequence[str]) -> pd.DataFrame:

@@ -62,7 +62,9 @@ def mean_intervals(values: np.ndarray, n_resamples: int = 2000, seed: int = 0, l
             return np.stack([means, np.full_like(means, np.nan), np.full_like(means, np.nan)], 1)
         weights = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_resamples).astype(np.float64)
         resampled = (weights @ filled) / (weights @ known)
-    low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = np.full((2, values.shape[1]), np.nan)
+    some = known.any(0)
+    low[some], high[some] = np.nanquantile(resampled[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return np.stack([means, low, high], 1)
 
 
