@@ -74,8 +74,8 @@ fig, axes = figures.ability_matrices([rows for _, rows in ability.groupby("model
 # %% [markdown]
 # ### What the layers say (notebook 02)
 #
-# With the model's own head applied after every block, at the position where the translation is due. Every share has a
-# control: the same for a word of another concept.
+# With the model's own head applied after every block, at the position where the translation is due, by two lenses.
+# What English does is set against the concept's word in the fourth language.
 
 # %%
 tables = [store.read(name) for name in ("layer_means", "milestones", "layer_constants")]

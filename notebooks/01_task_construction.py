@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 01 · A translation task, one word at a time
 #
-# **The claim tested here:** a language model that nobody taught to translate can translate words between English,
-# French, Chinese and Japanese, and it can do so between two languages neither of which is English.
+# **The claim tested here:** a language model that was trained to continue text, not to translate, can translate words
+# between English, French, Chinese and Japanese, and it can do so between two languages neither of which is English.
 #
 # He et al. ([arXiv 2505.16385](https://arxiv.org/abs/2505.16385), §3) measure this with a *word-level cross-lingual
 # translation task*. It asks for one word at a time, because for single words we can say exactly which documents of a
@@ -52,6 +52,8 @@ from IPython.display import Markdown, display
 
 from semantic_pivots import artifacts, figures, models, report, scoring, task
 
+if model == comparison_model:
+    raise ValueError(f"model and comparison_model are both {model!r}; give another comparison_model")
 store = artifacts.Store(profile, "01_task_construction", artifacts.literals(globals()))
 figures.use_style()
 pd.set_option("display.max_colwidth", 60)
@@ -86,7 +88,7 @@ figures.save(fig, "01_word_frequencies", drawn, profile)
 
 # %% [markdown]
 # Some words are written alike in two languages (*table*, 学校). For such a pair copying is translating, so they are
-# flagged, and every result below is also given without them.
+# flagged; below, the results by stratum and the conclusion set them apart.
 
 # %%
 report.identical_shares(lexicon[lexicon.split == "test"])
@@ -147,8 +149,8 @@ facts = [lm.facts()]
 pd.DataFrame([lm.facts() | {"licence": lm.licence, "layers": lm.n_layers}]).T.rename(columns={0: "main model"})
 
 # %% [markdown]
-# The second model answers fewer questions: it is here to show what the task looks like for a model that has seen little
-# of three of the four languages.
+# The second model answers fewer questions: it is here for comparison. (SmolLM2, unless another is given, was trained
+# almost only on English, and then on instructions.)
 
 # %%
 del lm  # one model in memory at a time
@@ -184,7 +186,7 @@ display(Markdown(report.ability_sentences(second)))
 # Some words of four directions, from the best known to the least:
 
 # %%
-chosen = [p for p in (("en", "fr"), ("fr", "ja"), ("zh", "fr"), ("ja", "zh")) if p in pairs]
+chosen = [p for p in (("en", "fr"), ("fr", "ja"), ("zh", "fr"), ("ja", "zh")) if p in pairs] or pairs[:4]
 pd.concat([report.example_words(scores[scores.model == model], p) for p in chosen], ignore_index=True)
 
 # %% [markdown]
@@ -225,5 +227,5 @@ display(Markdown(report.task_conclusion(scores, model, comparison_model)))
 # test items (the released code draws them anew for each item and drops one that equals the item), the model gets the
 # beginning-of-sequence token it expects, and intervals, ranks and strata are added.
 #
-# **Next:** what each layer would say while the model translates (02, planned). Tables written here: `prompts`,
-# `scores`, `ability`, `ability_by` under `data/results/`.
+# **Next:** [02 · layer tracing](02_layer_tracing.ipynb), what each layer would say while the model translates. Tables
+# written here: `prompts`, `scores`, `ability`, `ability_by` under `data/results/`.

@@ -29,8 +29,9 @@
 # %% [markdown]
 # ## Parameters
 #
-# `followed_concept` is the word of the first figure; any of the traced concepts can stand there. Texts and sentences
-# are for the second lens.
+# `followed_concept` is the word of the first figure; any of the traced concepts can stand there (the default was chosen
+# because its path is easy to read; if it was not drawn, another word is shown, and named). Texts and sentences are for the
+# second lens.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -48,7 +49,6 @@ device = "auto"
 dtype = "auto"
 
 # %%
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -96,7 +96,7 @@ divergence = lens.lens_divergence(lm, sentences, ridge, lens_stride)
 del lm
 
 # %% [markdown]
-# The second model, which has seen little but English:
+# The second model (SmolLM2, unless another is given):
 
 # %%
 lm = models.load(comparison_model, device, dtype)
@@ -117,6 +117,8 @@ store.write("traces", traces, facts, ["lexicon", "corpus", "prompts", "scores"])
 raw = traces[(traces.model == model) & (traces.lens == "raw")]
 known = raw.concept_id.unique()
 concept = followed_concept if followed_concept in known else sorted(known)[0]
+if concept != followed_concept:
+    display(Markdown(f"`{followed_concept}` is not among the {len(known)} traced concepts; this is `{concept}`."))
 words = " · ".join(lexicon.loc[concept, list(task.LANGUAGES)])
 first_informative = layers.first_informative(raw, min_information)
 path = layers.followed(raw, concept)
@@ -128,30 +130,28 @@ figures.save(fig, "02_one_word", path, profile)
 # Read a row from left to right; the last block is the model's answer. A row that turns from the colour of the source, or
 # of English, to that of the target shows the concept before the word that was asked for.
 #
-# This word was chosen because most of its answers are right and its path is easy to read. One word proves nothing; from
-# here on all words are counted.
+# One word proves nothing; from here on all words are counted.
 
 # %% [markdown]
 # ## Where does a layer begin to know the word?
 #
 # Lines are means over concepts and directions into a language, bands are 95 % bootstrap intervals over concepts. The
-# dashed line is the most there can be: with as many words as stand in the background, a layer that singled out each of
+# dashed lines are the most there can be: with as many words as stand in the background, a layer that singled out each of
 # them would tell the logarithm of their number.
 
 # %%
 plain = layers.with_third(traces[traces.lens == "raw"])
 by_target = layers.by_layer(plain, ["information"], ["model", "target_lang"], n_resamples, seed)
-ceilings = {name: float(np.log(rows.n_background.max())) for name, rows in plain.groupby("model", sort=False)}
-fig, axes = figures_layers.information(by_target, ceilings)
+fig, axes = figures_layers.information(by_target, layers.ceilings(plain, ["model", "target_lang"]))
 figures.save(fig, "02_information", by_target, profile)
 
 # %%
 pooled_information = layers.by_layer(plain, ["information"], ["model"], n_resamples, seed)
-display(Markdown(report_layers.information_sentences(pooled_information, ceilings)))
+display(Markdown(report_layers.information_sentences(pooled_information, layers.ceilings(plain, ["model"]), min_information)))
 
 # %% [markdown]
-# The two models differ here. What a layer knows of a word by this measure is what the lens can *show*: a layer can hold
-# the word in a form that the unembedding does not read. The second lens below tests that.
+# What a layer knows of a word by this measure is what the lens can *show*: a layer can hold the word in a form that the
+# unembedding does not read. The second lens below tests that.
 #
 # ## Why a naive rule fails
 #
@@ -187,11 +187,13 @@ figures.save(fig, "02_shares", own[own.measure.isin(layers.SHARES)], profile)
 # ## Does English lead on the way?
 #
 # In directions without English: in how many rightly answered words does some informative layer before the last put more
-# probability on the concept's English word than on the source word and on all accepted translations? The control asks
-# the same of another concept's English word.
+# probability on the concept's English word than on the source word and on all accepted translations? (An answer is right
+# here when the model's top token starts an accepted translation.) Two comparisons: the same for the concept's word in the
+# *fourth* language, which is neither source, target nor English; if any language would do, it leads as often. And
+# another concept's English word, the floor. Only the first prompt set is used, so that both lenses see the same.
 
 # %%
-items = layers.milestones(traces, min_information)
+items = layers.milestones(traces[traces.prompt_set == 0], min_information)
 by_direction = layers.milestone_table(items, None, n_resamples, seed)
 whole = layers.milestone_table(items, ["model", "lens"], n_resamples, seed).assign(source_lang="all", target_lang="all")
 milestones = store.write("milestones", pd.concat([by_direction, whole], ignore_index=True), facts, ["traces"])
@@ -228,7 +230,8 @@ display(Markdown(report_layers.winner_sentences(chosen, raw.layer.nunique())))
 # may for English, the raw lens alone is no proof.
 
 # %%
-kl = layers.by_layer(divergence.assign(concept_id=divergence.text), ["kl"], ["lens"], n_resamples, seed)
+# the four languages of a sentence are one cluster
+kl = layers.by_layer(divergence.assign(concept_id=divergence.text // len(task.LANGUAGES)), ["kl"], ["lens"], n_resamples, seed)
 store.write("lens_divergence", divergence, facts[:1], ["corpus", "parallel"])
 third = layers.with_third(traces[(traces.model == model) & (traces.prompt_set == 0) & ~traces.overlap])
 third = third[(third.source_lang != "en") & (third.target_lang != "en")]
@@ -237,7 +240,11 @@ fig, axes = figures_layers.lens_quality(kl, english)
 figures.save(fig, "02_lens_quality", pd.concat([kl, english]), profile)
 
 # %%
-display(Markdown(report_layers.lens_sentences(kl, len(sentences), int(divergence[divergence.lens == "raw"].groupby("layer").n.sum().iloc[0]))))
+display(
+    Markdown(
+        report_layers.lens_sentences(kl, len(sentences) // len(task.LANGUAGES), int(divergence[divergence.lens == "raw"].groupby("layer").n.sum().iloc[0]))
+    )
+)
 
 # %% [markdown]
 # ## What to conclude
@@ -245,7 +252,7 @@ display(Markdown(report_layers.lens_sentences(kl, len(sentences), int(divergence
 # Numbers in this section are computed from the tables above.
 
 # %%
-display(Markdown(report_layers.conclusion(store.read("layer_means"), milestones, constant, model)))
+display(Markdown(report_layers.conclusion(store.read("layer_means"), milestones, constant, model, min_information)))
 
 # %% [markdown]
 # **Compared with the paper.** The paper traces the raw lens and takes tokens at their face value; its result tables could

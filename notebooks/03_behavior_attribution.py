@@ -62,7 +62,9 @@ pd.set_option("display.max_colwidth", 90)
 # | `robust`: ours | among layers that tell at least 1 nat of the word, the last two left out, the token with the largest $p\log(p/p_{bg})$ | a token of the source word or of an accepted translation | pivot; wrong answers are set apart |
 #
 # Items whose source and target word can start with the same token are excluded by all three: no layer can tell them
-# apart. The released and the paper's rule never ask whether the answer is right.
+# apart. The released and the paper's rule never ask whether the answer is right. Right means here that the model's top
+# token starts an accepted translation. A pivot is any other token by all three rules, also a form or a fragment of one of
+# the two words that the lexicon does not list; so each share of pivot is an upper bound.
 
 # %%
 behaviors = behavior.label_models(traces)
@@ -120,9 +122,11 @@ display(Markdown(report_behavior.mass_sentence(mass)))
 #
 # The corpus in `data/corpus` (licences and sources in `data/README.md`) has documents in one language and mixed ones.
 # A document counts for a word if it holds it as a whole word, whatever the letter case; for a pair if it holds both.
-# The counts are exact.
+# The counts are exact, of the main word in its dictionary form: plurals and conjugated forms are other words (but a
+# Japanese verb in する counts by its stem). Chinese and Japanese are written without spaces, so there a word counts wherever
+# its characters stand, also inside a longer word.
 #
-# **These are proxy counts.** What Gemma and SmolLM2 were trained on is not public in full. Our corpus can only say how
+# **These are proxy counts.** What a model such as Gemma was trained on is not public in full. Our corpus can only say how
 # often words meet in *some* text of these languages.
 
 # %%
@@ -151,6 +155,7 @@ display(Markdown(report_behavior.meeting_sentence(meetings, counts)))
 by_language = cooccurrence.count_documents(corpus.shards(), vocabulary, by_language=True, cache=cache)
 with_dictionary = [*corpus.shards(), artifacts.ROOT / "data" / "corpus_dictionary.parquet"]
 with_dictionary = cooccurrence.count_documents(with_dictionary, vocabulary, cache=cache)
+display(Markdown(report_behavior.incomplete(with_dictionary.failed)))
 variants = [("by language", by_language), ("with dictionary", with_dictionary)]
 variants = [cooccurrence.cooccurrence_table(c, name).assign(complete=c.complete) for name, c in variants]
 all_counts = pd.concat([counts, *variants], ignore_index=True)
@@ -188,7 +193,8 @@ figures.save(fig, "03_scatter", items, profile)
 #
 # The AUC is the chance that an item called co-occurrence has a higher count than one called pivot; .5 is chance, and if
 # the paper's account holds it should lie above. Ties count half. Intervals resample concepts, and the p-value comes from
-# shuffling labels among words of like frequency: what is left of frequency inside such a group is regressed out first.
+# shuffling pair counts among words of like frequency: what is left of frequency inside such a group is regressed out first.
+# Directions with fewer than ten items of a behavior are left out of figure and ranges.
 # One thing no test on counts can mend: if the counts of the single words are themselves a poor measure of how common the
 # words were in the model's own training, a part of frequency stays in the pair count and can look like an effect.
 #
@@ -265,7 +271,7 @@ display(Markdown(report_behavior.replication_sentences(released)))
 # Every rule has settings: how many layers to leave out at the end, how much a layer must tell, whether wrong answers
 # count, which lens, which demonstrations. The curve asks the same question under all of them. A point is one way to label
 # the items, with its 95 % interval; the grey line at it is the AUC that shuffled pair counts would have, what the
-# frequency of the words alone gives. A result that stands only in one corner of the curve is a result about that corner.
+# frequency of the words and the direction alone give. A result that stands only in one corner of the curve is a result about that corner.
 
 # %%
 curve = specification.curve(traces[traces.model == model], counts, n_resamples // 4, n_permutations // 5, seed)
@@ -287,8 +293,9 @@ display(Markdown(report_behavior.conclusion(*final, correlation[correlation.mode
 
 # %% [markdown]
 # **Compared with the paper.** It reports AUCs for OLMo with Dolma counts; its result tables could not be obtained, so no
-# number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo; counts of its own training corpus
-# go in as Parquet files in `data/corpus` with the columns named in `data/README.md`.
+# number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo. Its own training documents, or a
+# sample of them, can be counted when they stand in `data/corpus` as Parquet files with the columns that `data/README.md`
+# names; counts that others have made cannot be read in yet.
 #
 # **Next:** notebook 04 (planned) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `agreement`,
 # `pivot_mass_by_direction`, `cooccurrence`, `correlation`, `attribution`, `delta_auc`, `regression`, `replication`,

@@ -32,7 +32,9 @@ def test_a_folder_without_shards_is_named(tmp_path):
         corpus.shards(tmp_path)
 
 
-def test_a_damaged_shard_is_named(folder):
+def test_a_damaged_shard_is_named_and_the_rest_is_read(folder):
     (folder / "part-1.parquet").write_bytes(b"PAR1 not so")
-    with pytest.raises(ValueError, match="part-1.parquet is damaged"):
-        corpus.sample_texts(4, seed=1, folder=folder)
+    with pytest.warns(UserWarning, match="part-1.parquet is damaged"):
+        assert len(corpus.sample_texts(4, seed=1, folder=folder, min_chars=10)) == 4
+    with pytest.warns(UserWarning, match="part-1.parquet is damaged"):
+        assert corpus.overview(folder).documents.sum() == 15

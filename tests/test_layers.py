@@ -68,9 +68,14 @@ def test_milestones_on_cases_with_a_known_answer():
 
 
 def test_models_may_differ_in_their_layers():
-    other = [r | {"model": "n"} for r in STRAIGHT if r["layer"] != 1]
+    other = [r | {"model": "n", "layer": max(r["layer"] - 1, 0)} for r in STRAIGHT if r["layer"] != 1]
     table = layers.milestones(pd.DataFrame([*STRAIGHT, *other])).set_index("model")
     assert table.wins.to_dict() == {"m": 4, "n": 3}
+
+
+def test_traces_with_a_layer_twice_are_refused():
+    with pytest.raises(ValueError, match="lacks layers or has them twice"):
+        layers.milestones(pd.DataFrame([*STRAIGHT, *STRAIGHT]))
 
 
 def test_directions_with_english_have_no_english_lead():
@@ -102,9 +107,9 @@ def test_followed_concept_must_be_traced():
 def test_prose_takes_its_numbers_from_the_tables():
     traces = pd.DataFrame([*THROUGH_ENGLISH, *STRAIGHT])
     pooled = layers.by_layer(traces, ["information"], ["model"], 50)
-    text = report_layers.information_sentences(pooled, {"m": 0.69})
+    text = report_layers.information_sentences(pooled, {"m": 0.69}, 1.0)
     assert "block 2 is the first with at least 1 nat, 2.00" in text and "n = 2 concepts" in text
-    nothing = report_layers.information_sentences(pooled.assign(mean=0.0), {"m": 0.69})
+    nothing = report_layers.information_sentences(pooled.assign(mean=0.0), {"m": 0.69}, 1.0)
     assert "no layer tells 1 nat" in nothing
     items = layers.milestones(traces)
     tables = layers.milestone_table(items, ["model", "lens"], 50), layers.milestone_table(items, None, 50)

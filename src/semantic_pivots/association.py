@@ -21,6 +21,7 @@ __all__ = [
     "null_aucs",
     "permutation_within",
     "cohen_kappa",
+    "share_interval",
     "partial_spearman",
     "pearson",
     "residualise",
@@ -339,6 +340,23 @@ def cohen_kappa(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, n_resamples:
 
     estimate = float(statistic(np.ones((1, len(a))))[0])
     return estimate, *_percentiles(_resampled(statistic, clusters, n_resamples, seed), level)
+
+
+def share_interval(flags: np.ndarray, clusters: np.ndarray, n_resamples: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float, float]:
+    """Share of items with a flag, with its bootstrap interval; clusters are resampled.
+
+    Args:
+        flags: [n].
+        clusters: the concept of each item, [n].
+
+    Returns:
+        (share, low, high); nan without items.
+    """
+    flags = np.asarray(flags, dtype=float)
+    if not len(flags):
+        return (float("nan"),) * 3
+    draws = _resampled(lambda weights: (weights @ flags) / weights.sum(1), np.asarray(clusters), n_resamples, seed)
+    return float(flags.mean()), *_percentiles(draws, level)
 
 
 def _weighted_ranks(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -30,6 +30,7 @@ PREDICTORS = ("log_both", "npmi", "log_source", "log_target", "unigram", "unigra
 # What the permutation test of each predictor holds fixed: pair counts must beat word frequency, word frequency only its pair's base rate.
 NULLS = {p: ("frequency cells", "greater") if p in ("log_both", "npmi") else ("pair", "greater" if "unigram" in p else "two-sided") for p in PREDICTORS}
 BEHAVIORS = ("cooccurrence", "pivot")  # the positive class and the negative
+NULL_NAMES = {False: "scores shuffled", True: "signs of deviations flipped by concept"}  # all directions together have concepts in common
 N_FOLDS = 5
 FEW = 10  # items of a class below which a row carries a warning
 ONE_CLASS = "one class only: AUC undefined"
@@ -222,7 +223,11 @@ def attribute(
                 estimate = association.auc_interval(values, rows.positive, concepts, n_resamples=n_resamples, seed=seed)
                 cells, drift = nulls[null]
                 p = association.permutation_within(values, rows.positive, cells, n_permutations, alternative, seed, concepts, drift)
-            row = dict(zip(("auc", "ci_low", "ci_high"), estimate)) | {"p_perm": p, "null": f"labels shuffled within {null}, {alternative}", "note": note}
+            row = dict(zip(("auc", "ci_low", "ci_high"), estimate)) | {
+                "p_perm": p,
+                "null": f"{NULL_NAMES[head['source_lang'] == 'all']} within {null}, {alternative}",
+                "note": note,
+            }
             result.append(head | {"predictor": name} | row)
     return with_holm(pd.DataFrame(result), ["model", "corpus", "rule", "predictor"])
 

@@ -154,9 +154,8 @@ def shares(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> p
         for (a, b), group in [*whole.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), whole)]:
             counts = {f"n_{label}": int((group.label == label).sum()) for label in (*BEHAVIORS, "wrong", "excluded")}
             two = group[group.label.isin(BEHAVIORS)]
-            per_concept = (two.label == "pivot").groupby(two.concept_id).mean().to_numpy(float)
-            mean, low, high = mean_intervals(per_concept[:, None], n_resamples, seed)[0] if len(two) else (np.nan,) * 3
-            rows.append({"model": model, "rule": rule, "source_lang": a, "target_lang": b} | counts | {"pivot_share": mean, "low": low, "high": high})
+            share = association.share_interval((two.label == "pivot").to_numpy(), two.concept_id.to_numpy(), n_resamples, seed=seed)
+            rows.append({"model": model, "rule": rule, "source_lang": a, "target_lang": b} | counts | dict(zip(("pivot_share", "low", "high"), share)))
     return pd.DataFrame(rows)
 
 

@@ -1,7 +1,8 @@
 """Document counts: in how many documents of a corpus a word occurs, and in how many two words occur together.
 
 The paper explains a model's two behaviours by n_ab, the documents of the pre-training corpus that hold both the source
-and the target word (He et al. 2025, §4). The counts here are exact and of whole words (see :mod:`.matching`).
+and the target word (He et al. 2025, §4). The counts here are exact; of whole words where a script puts
+spaces between them (see :mod:`.matching`).
 
 A word can be counted in two ways. As a rule a word counts wherever its string stands, since a web corpus carries no
 language labels; this is what the paper does. But French "table" then counts in English documents and Chinese 手 in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +30,13 @@ def shards(folder: Path | None = None) -> list[Path]:
     return found
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        return pq.read_table(path, columns=columns).to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} is damaged or lacks the columns {', '.join(columns)} ({str(error).splitlines()[0]})") from error
+def _readable(folder: Path | None, columns: list[str]) -> Iterator[tuple[int, pd.DataFrame]]:
+    """The shards that can be read, with their numbers; a damaged one is named in a warning and left out."""
+    for number, path in enumerate(shards(folder)):
+        try:
+            yield number, pq.read_table(path, columns=columns).to_pandas()
+        except (pa.ArrowInvalid, OSError) as error:
+            warnings.warn(f"{path} is damaged or lacks the columns {', '.join(columns)}, and left out ({str(error).splitlines()[0]})", stacklevel=3)
 
 
 def sample_texts(n: int, seed: int, folder: Path | None = None, min_chars: int = 80) -> list[str]:
@@ -43,8 +47,7 @@ def sample_texts(n: int, seed: int, folder: Path | None = None, min_chars: int =
         min_chars: shorter documents are passed over.
     """
     parts = []
-    for number, path in enumerate(shards(folder)):
-        table = _read(path, ["doc_id", "lang", "text"])
+    for number, table in _readable(folder, ["doc_id", "lang", "text"]):
         table = table[table.lang.isin(list(LANGUAGES)) & (table.text.str.len() >= min_chars)]
         # at most what could be wanted of each shard: the corpus need not fit into memory
         chosen = np.random.default_rng([seed, number]).permutation(len(table))
@@ -58,8 +61,7 @@ def sample_texts(n: int, seed: int, folder: Path | None = None, min_chars: int =
 def overview(folder: Path | None = None) -> pd.DataFrame:
     """Documents and characters by source and language, largest sources first."""
     parts = []
-    for path in shards(folder):
-        table = _read(path, ["source", "lang", "text"])
+    for _, table in _readable(folder, ["source", "lang", "text"]):
         parts.append(table.assign(characters=table.text.str.len()).groupby(["source", "lang"]).characters.agg(["size", "sum"]))
     total = pd.concat(parts).groupby(level=[0, 1]).sum().rename(columns={"size": "documents", "sum": "characters"}).reset_index()
     order = total.groupby("source").characters.sum().sort_values(ascending=False).index

@@ -16,7 +16,7 @@ __all__ = ["LABEL_COLORS", "label_bars", "mass", "meetings", "scatter", "correla
 
 LABEL_COLORS = {"cooccurrence": COLORS[0], "pivot": COLORS[1], "wrong": "#bdbdbd", "excluded": "#e6e6e6"}
 RULES = {"released": "as released", "paper": "as in the paper's text", "robust": "robust (ours)"}
-NOTE = "Counts are of this repository's corpus: proxies for the model's own, which is not known."
+NOTE = "Counts are of this repository's corpus: proxies, unless the model was trained on it."
 
 
 def _say_proxy(fig: Figure, label: str = "") -> None:
@@ -165,7 +165,7 @@ def aucs(attribution: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     names = {"log_both": ("both words", COLORS[0], "o", -0.15), "log_target": ("target word", COLORS[4], "s", 0.15)}
     for ax, (rule, title) in zip(axes, RULES.items()):
         for name, (_, color, marker, shift) in names.items():
-            rows = attribution[(attribution.rule == rule) & (attribution.predictor == name) & attribution.auc.notna()]
+            rows = attribution[(attribution.rule == rule) & (attribution.predictor == name) & (attribution.note == "")]
             y = _name(rows).map(order.index) + shift
             ax.hlines(y, rows.ci_low, rows.ci_high, color=color, lw=1.2)
             ax.scatter(rows.auc, y, s=24, marker=marker, edgecolor=color, facecolor=np.where(rows.p_holm < 0.05, color, "white"), zorder=3, lw=1.2)
@@ -188,7 +188,7 @@ def roc(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     Args:
         curves: rule, predictor, fpr, tpr, ci_low, ci_high, auc.
     """
-    rules = [r for r in RULES if (curves.rule == r).any()]
+    rules = [r for r in RULES if (curves.rule == r).any()] or ["robust"]
     fig, axes = plt.subplots(1, len(rules), figsize=(3.4 * len(rules), 3.6), sharex=True, sharey=True, layout="constrained", squeeze=False)
     names = {
         "log_both": ("both words", COLORS[0], "-"),
@@ -203,7 +203,8 @@ def roc(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
                 ax.fill_between(rows.fpr, rows.ci_low, rows.ci_high, color=color, alpha=0.15, lw=0)
         ax.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls=":")
         ax.set(title=RULES[rule], xlabel="pivot items called co-occurrence", aspect="equal")
-        ax.legend(frameon=False, fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5)
+        if len(ax.lines) > 1:
+            ax.legend(frameon=False, fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5)
     axes[0, 0].set_ylabel("co-occurrence items called so")
     _say_proxy(fig)
     return fig, axes
@@ -218,7 +219,7 @@ def replication(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     order = _directions(table)
     fig, axes = plt.subplots(1, len(RULES), figsize=(10, 0.28 * len(order) + 1.4), sharey=True, sharex=True, layout="constrained")
     for ax, (rule, title) in zip(axes, RULES.items()):
-        rows = table[(table.rule == rule) & table.auc.notna()]
+        rows = table[(table.rule == rule) & (table.note == "")]
         y = _name(rows).map(order.index)
         ax.hlines(y - 0.18, rows.auc_worst, rows.auc_best, color=COLORS[3], lw=4, alpha=0.5)
         ax.scatter(rows.auc_released, y - 0.18, color=COLORS[3], marker="v", s=20, zorder=3)
@@ -271,7 +272,7 @@ def curve(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     handles = [
         Line2D([], [], color=COLORS[0], marker="o", ls="", label="robust rule"),
         Line2D([], [], color=COLORS[1], marker="o", ls="", label="naive rules"),
-        Line2D([], [], color="0.45", marker="_", ls="", label="what word frequency alone gives"),
+        Line2D([], [], color="0.45", marker="_", ls="", label="what frequency and direction alone give"),
     ]
     top.legend(handles=handles, frameon=False, fontsize=8, ncols=3, loc="upper left")
     for k, (_, used) in enumerate(rows):

@@ -86,12 +86,12 @@ def _band(ax: Axes, rows: pd.DataFrame, color, **style) -> None:
     ax.fill_between(rows.layer + 1, rows.low, rows.high, color=color, alpha=0.18, lw=0)
 
 
-def information(means: pd.DataFrame, ceilings: dict[str, float]) -> tuple[Figure, np.ndarray]:
+def information(means: pd.DataFrame, ceilings: dict[tuple[str, str], float]) -> tuple[Figure, np.ndarray]:
     """Information by layer, a panel a model, a line a target language (mean over directions) with its 95 % band.
 
     Args:
         means: model, target_lang, layer, mean, low, high.
-        ceilings: for each model, the most a layer could tell (log of the items in the background), nats.
+        ceilings: for each (model, target language), the most a layer could tell, nats; dashed.
     """
     models = list(dict.fromkeys(means.model))
     fig, axes = plt.subplots(1, len(models), figsize=(4.6 * len(models), 3), sharey=True, layout="constrained", squeeze=False)
@@ -100,16 +100,9 @@ def information(means: pd.DataFrame, ceilings: dict[str, float]) -> tuple[Figure
             rows = means[(means.model == model) & (means.target_lang == la)]
             if len(rows):
                 _band(ax, rows, color, label=f"into {name}", marker="o", ms=3)
-        ax.axhline(ceilings[model], color="0.4", ls="--", lw=1)
-        ax.annotate(
-            "all there is to know",
-            (0.02, ceilings[model]),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            fontsize=8,
-            color="0.4",
-        )
+                ax.axhline(ceilings[model, la], color=color, ls="--", lw=1, alpha=0.7)
+        top = max(v for (m, _), v in ceilings.items() if m == model)
+        ax.annotate("all there is to know", (0.02, top), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
         ax.set(xlabel="after block", title=short_name(model))
     axes[0, 0].set_ylabel("information on the word (nats)")
     axes[0, 0].legend(frameon=False, fontsize=8, loc="center left")
@@ -179,23 +172,24 @@ def shares(means: pd.DataFrame, first_layer: int = 0) -> tuple[Figure, np.ndarra
 
 
 def english(table: pd.DataFrame) -> tuple[Figure, Axes]:
-    """How often English leads before the answer, by direction, against the English word of another concept.
+    """How often English leads before the answer, by direction, against the fourth language and another concept's English word.
 
     Args:
         table: source_lang, target_lang, measure, mean, low, high; of one model and lens.
     """
     table = table.assign(direction=table.source_lang.map(LANGUAGES) + " → " + table.target_lang.map(LANGUAGES))
-    wanted = {"english_leads": ("the concept's English word", COLORS[2], "o"), "control_leads": ("another concept's English word", "0.45", "s")}
+    wanted = {"english_leads": ("its English word", COLORS[2], "o"), "third_leads": ("its word in the fourth language", COLORS[3], "D")}
+    wanted |= {"control_leads": ("another concept's English word", "0.45", "s")}
     directions = list(dict.fromkeys(table[table.measure == "english_leads"].direction))
     fig, ax = plt.subplots(figsize=(6.4, 0.36 * len(directions) + 1.2), layout="constrained")
     for k, (measure, (label, color, marker)) in enumerate(wanted.items()):
         rows = table[table.measure == measure].set_index("direction").loc[directions]
-        y = np.arange(len(directions)) + (k - 0.5) * 0.2
+        y = np.arange(len(directions)) + (k - 1) * 0.2
         ax.errorbar(rows["mean"], y, xerr=[rows["mean"] - rows.low, rows.high - rows["mean"]], fmt=marker, color=color, ms=5, lw=1.3, label=label)
     ax.set(yticks=range(len(directions)), xlim=(-0.02, 1), xlabel="share of rightly answered words where it leads in some layer before the last")
     ax.set_yticklabels(directions)
     ax.invert_yaxis()
-    fig.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     return fig, ax
 
 

@@ -11,7 +11,19 @@ import pandas as pd
 from .stats import mean_intervals
 from .task import LANGUAGES
 
-__all__ = ["SHARES", "with_third", "by_layer", "constants", "milestones", "milestone_table", "win_curves", "followed", "first_informative", "reaches"]
+__all__ = [
+    "SHARES",
+    "with_third",
+    "by_layer",
+    "constants",
+    "milestones",
+    "milestone_table",
+    "win_curves",
+    "followed",
+    "first_informative",
+    "ceilings",
+    "reaches",
+]
 
 DIRECTION = ["model", "lens", "source_lang", "target_lang"]
 SHARES = ["p_source", "p_accepted", "p_en", "p_third", "p_control_source", "p_control_accepted", "p_control_en"]
@@ -84,8 +96,9 @@ def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -
         layer with at least ``min_information`` nats; ``wins``, first layer from which the most informative token starts an
         accepted translation up to the end (null if the last one does not); and whether before the last layer some
         informative layer puts more probability on the concept's English word than on the accepted translations and the
-        source word (``english_leads``; for directions without English only), the same for another concept's English
-        word (``control_leads``), and ``source_leads``.
+        source word (``english_leads``; for directions without English only), the same for its word in the fourth language
+        (``third_leads``: is it English, or any language?) and for another concept's English word (``control_leads``, a
+        floor), and ``source_leads``.
     """
     groups = traces.groupby(["model", "lens"], sort=False, observed=True)  # models differ in their number of layers
     return pd.concat([_milestones(group, min_information) for _, group in groups], ignore_index=True)
@@ -93,11 +106,13 @@ def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -
 
 def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
     item = ["model", "lens", "source_lang", "target_lang", "prompt_set", "concept_id"]
-    ordered = traces.sort_values([*item, "layer"], kind="stable")
+    ordered = with_third(traces).sort_values([*item, "layer"], kind="stable")
     n_layers = ordered.layer.nunique()
+    if len(ordered) % n_layers or (ordered.layer.to_numpy().reshape(-1, n_layers) != np.arange(n_layers)).any():
+        raise ValueError("traces: an item lacks layers or has them twice")
     column = {
         c: ordered[c].to_numpy().reshape(-1, n_layers)
-        for c in ("information", "info_is_accepted", "top1_is_accepted", "p_en", "p_accepted", "p_source", "p_control_en")
+        for c in ("information", "info_is_accepted", "top1_is_accepted", "p_en", "p_third", "p_accepted", "p_source", "p_control_en")
     }
     items = ordered.iloc[::n_layers][[*item, "overlap"]].reset_index(drop=True)
     informative = column["information"] >= min_information
@@ -116,6 +131,7 @@ def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
         informative=np.where(informative.any(1), informative.argmax(1), np.nan),
         wins=np.where(lasting.any(1), lasting.argmax(1), np.nan),
         english_leads=np.where(apart, leads("p_en", ["p_accepted", "p_source"]), np.nan),
+        third_leads=np.where(apart, leads("p_third", ["p_accepted", "p_source"]), np.nan),
         control_leads=np.where(apart, leads("p_control_en", ["p_accepted", "p_source"]), np.nan),
         source_leads=leads("p_source", ["p_accepted", "p_rival_en"]).astype(float),
     )
@@ -129,11 +145,12 @@ def milestone_table(table: pd.DataFrame, by: list[str] | None = None, n_resample
         by: columns that make a group (default: model, lens, direction).
 
     Returns:
-        The group's columns, measure, n (concepts), mean, low, high. ``informative`` and ``wins`` are layers.
+        The group's columns, measure, n (concepts), mean, low, high. ``informative`` and ``wins`` are layers, ``advantage``
+        is English minus the fourth language.
     """
     by = DIRECTION if by is None else by
-    measures = ["informative", "wins", "english_leads", "control_leads", "source_leads", "advantage"]
-    table = table.assign(advantage=table.english_leads - table.control_leads)
+    measures = ["informative", "wins", "english_leads", "third_leads", "control_leads", "source_leads", "advantage"]
+    table = table.assign(advantage=table.english_leads - table.third_leads)
     rows = []
     for key, group in table[table.right & ~table.overlap].groupby(by, sort=False, observed=True):
         per_concept = group.groupby("concept_id")[measures].mean()
@@ -178,6 +195,11 @@ def followed(traces: pd.DataFrame, concept_id: str) -> pd.DataFrame:
     return pd.DataFrame({"direction": direction, "layer": rows.layer, "token": rows.info_text, "whose": whose, "information": rows.information}).reset_index(
         drop=True
     )
+
+
+def ceilings(traces: pd.DataFrame, by: list[str]) -> dict:
+    """The most a layer could tell on average, nats: the mean log of the items in each item's background, by group."""
+    return np.log(traces.n_background.astype(float)).groupby([traces[c] for c in by], sort=False).mean().to_dict()
 
 
 def first_informative(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -> int | None:

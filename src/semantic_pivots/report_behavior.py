@@ -126,13 +126,17 @@ def auc_sentences(table: pd.DataFrame, delta: pd.DataFrame) -> str:
         if not np.isfinite(whole.auc):
             lines.append(f"* **{rule}**: {whole.note}.")
             continue
-        undefined = int(parts.auc.isna().sum())
+        few, parts = parts[parts.note != ""], parts[parts.note == ""]
         change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
         lines.append(
             f"* **{rule}**: over all directions AUC {interval(whole.auc, whole.ci_low, whole.ci_high)} ({whole.n_pos} co-occurrence, {whole.n_neg} pivot; "
-            f"{p_value(whole.p_perm)} within frequency cells); by direction {parts.auc.min():.2f} to {parts.auc.max():.2f}, significant after Holm in "
-            f"{(parts.p_holm < 0.05).sum()} of {len(parts) - undefined}"
-            + (f" ({undefined} undefined: one class only)" if undefined else "")
+            f"{p_value(whole.p_perm)} within frequency cells); "
+            + (
+                f"by direction {parts.auc.min():.2f} to {parts.auc.max():.2f}, significant after Holm in {(parts.p_holm < 0.05).sum()} of {len(parts)}"
+                if len(parts)
+                else "no direction has ten items of both"
+            )
+            + (f" ({len(few)} directions with fewer than ten items of a behavior left out)" if len(few) else "")
             + f". Over word frequency, token counts and part of speech it adds {_signed(change)} ({p_value(change.p_perm)})."
         )
     return "\n".join(lines)
@@ -186,7 +190,7 @@ def replication_sentences(table: pd.DataFrame) -> str:
     """What the released way of computing the AUC changes; one model and corpus."""
     lines = []
     for (rule, predictor), rows in table.groupby(["rule", "predictor"], sort=False):
-        parts = rows[(rows.source_lang != "all") & rows.auc.notna()]
+        parts = rows[(rows.source_lang != "all") & (rows.note == "")]
         if parts.empty:
             continue
         spread, shift = parts.auc_best - parts.auc_worst, (parts.auc_released - parts.auc).abs()
@@ -213,30 +217,42 @@ def conclusion(shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFr
     """What holds for the main model with proxy counts, in plain words."""
     whole = shares[shares.source_lang == "all"].set_index("rule").pivot_share
     lines = [
-        f"How often a model goes “through a pivot” depends on the rule more than on anything else: {whole.min():.2f} to {whole.max():.2f} of the items for "
-        f"{short_name(model)}, by rule."
+        f"By rule, {', '.join(f'{share:.2f} ({rule})' for rule, share in whole.items())} of the items with either behavior of {short_name(model)} are called pivot."
     ]
     partial = _pick(correlation, "log_source+log_target")
-    held = int((partial.p_holm < 0.05).sum())
     lines.append(
-        f"Words that meet more often in our corpus are translated with more confidence, beyond what the counts of the single words give, in {held} of "
-        f"{len(partial)} directions (partial rank correlation {partial.value.min():.2f} to {partial.value.max():.2f}, Holm)."
+        f"**Ability.** Words that meet more often in our corpus are translated with more confidence, beyond what the counts of the single words give, in "
+        f"{int((partial.p_holm < 0.05).sum())} of {len(partial)} directions (partial rank correlation {partial.value.min():.2f} to {partial.value.max():.2f}, Holm)."
     )
     for rule in ("released", "robust"):
         row = attribution[(attribution.rule == rule) & (attribution.source_lang == "all") & (attribution.predictor == "log_both")].iloc[0]
         change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
-        if not np.isfinite(row.auc):
-            continue
-        gain = change.ci_low > 0 and change.p_perm < 0.05
-        verdict = "adds to word frequency" if gain else "adds nothing to word frequency that this sample can tell"
-        lines.append(
-            f"Which behavior an item shows: under the {rule} rule the pair count has an AUC of {interval(row.auc, row.ci_low, row.ci_high)} and {verdict} "
-            f"(ΔAUC {_signed(change)}, {p_value(change.p_perm)}, n = {row.n_pos + row.n_neg} items)."
-        )
+        if np.isfinite(row.auc):
+            lines.append(
+                f"**Behavior, {rule} rule.** The pair count has an AUC of {interval(row.auc, row.ci_low, row.ci_high)} (n = {row.n_pos + row.n_neg} items). Against "
+                f"pair counts of words of like frequency: {p_value(row.p_perm)}. Added to a model of word frequency, token count, part of speech and direction: "
+                f"ΔAUC {_signed(change)}, {p_value(change.p_perm)}. {_verdict(row, change)}"
+            )
     known = curve[curve.auc.notna()]
-    lines.append(f"Over all {len(known)} specifications the AUC stays between {known.auc.min():.2f} and {known.auc.max():.2f}.")
+    if len(known):
+        lines.append(
+            f"Over {len(known)} specifications the AUC lies between {known.auc.min():.2f} and {known.auc.max():.2f}, and above what frequency and direction alone give "
+            f"(permutation, .05, not corrected) in {int((known.p_perm < 0.05).sum())}; what they alone give lies between {known.null.min():.2f} and {known.null.max():.2f}."
+        )
     lines.append(
-        f"The counts are proxies: {short_name(model)} was not trained on this corpus. A null result can mean that the corpus is the wrong one, and a positive one that "
-        "both follow how common a concept is. The claim needs a model whose training documents are known."
+        f"The counts are proxies: they are of this repository's corpus, not of the one {short_name(model)} was trained on. A null result can mean that the corpus is the "
+        "wrong one, and a positive one that both follow how common a concept is. The claim needs a model whose training documents are known."
     )
     return "\n".join(f"* {line}" for line in lines)
+
+
+def _verdict(row: pd.Series, change: pd.Series) -> str:
+    """Do the two tests of the pair count agree?"""
+    alone, added = row.p_perm < 0.05 and row.auc > 0.5, change.p_perm < 0.05 and change.ci_low > 0
+    if alone != added:
+        return (
+            "The two tests disagree: the evidence is mixed, and what there is, is small."
+            if abs(row.auc - 0.5) < 0.1
+            else "The two tests disagree: the evidence is mixed."
+        )
+    return "Both tests find an effect of the pair count." if alone else "Neither test finds an effect of the pair count in the direction of the claim."
