@@ -16,16 +16,19 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import ahocorasick_rs
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from scipy import sparse
 
-from .fingerprint import canonical, sha256_text
+from .artifacts import ROOT
+from .fingerprint import canonical, sha256_file, sha256_text
 from .task import LANGUAGES
 
-__all__ = ["Vocabulary", "Matcher", "fold", "surface_forms"]
+__all__ = ["Vocabulary", "Matcher", "fold", "surface_forms", "read_forms"]
 
 SEPARATOR = "\x1e"  # stands between documents; folding takes it out of them
 WINDOW = 1 << 17  # characters searched at a time: bounds the list of matches, whatever the length of a document
@@ -121,6 +124,28 @@ class Vocabulary:
     def digest(self) -> str:
         """sha256 of all that is counted."""
         return sha256_text(canonical([self.concept_ids, self.languages, self.forms]))
+
+
+def read_forms(lexicon: pd.DataFrame, path: Path | None = None, languages: Sequence[str] = tuple(LANGUAGES)) -> Vocabulary:
+    """Vocabulary of all forms of a lexicon's words: accepted translations and their inflections.
+
+    Args:
+        lexicon: rows of ``task.read_lexicon``.
+        path: table of forms (default: data/forms.parquet).
+
+    Raises:
+        ValueError: if a concept has no forms in a language, or the file was made from another lexicon than data/lexicon.parquet.
+    """
+    committed, path = path is None, ROOT / "data" / "forms.parquet" if path is None else Path(path)
+    table = pq.read_table(path)
+    made_from = (table.schema.metadata or {}).get(b"lexicon_sha256", b"").decode()
+    if committed and made_from != sha256_file(ROOT / "data" / "lexicon.parquet"):
+        raise ValueError(f"{path} was made from another lexicon (sha256 {made_from}); run data/build/build_forms.py")
+    frame = table.to_pandas()
+    known = {(c, la): tuple(f) for c, la, f in zip(frame.concept_id, frame.lang, frame.forms)}
+    if lacking := [(c, la) for la in languages for c in lexicon.concept_id if not known.get((c, la))]:
+        raise ValueError(f"{path}: {len(lacking)} words have no forms, the first is {lacking[0]}")
+    return Vocabulary(tuple(lexicon.concept_id), tuple(languages), tuple(tuple(known[c, la] for c in lexicon.concept_id) for la in languages))
 
 
 @functools.cache
