@@ -100,7 +100,7 @@ def test_token_sets_keep_languages_apart(tiny_model, lexicon, setting):
 def test_ridge_lens_beats_the_raw_lens_on_the_text_it_saw(tiny_model):
     texts = ["Please translate words from chat to dog." * 3, "the cat and the dog chien words" * 3, "Lorem ipsum dolor sit amet" * 4] * 4
     fitted = lens.fit_ridge_lens(tiny_model, texts, ridge=1e-6)
-    table = lens.lens_divergence(tiny_model, texts, fitted)
+    table = lens.lens_divergence(tiny_model, lens.text_residuals(tiny_model, texts), fitted)
     assert table.text.nunique() == len(texts)
     table = table.groupby(["lens", "layer"])[["kl", "agreement"]].mean()
     for layer in range(2):

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import shutil
@@ -5,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from semantic_pivots import models, tokens
+from semantic_pivots import lens, models, tokens
 from tests.conftest import make_tokenizer
 
 
@@ -23,6 +24,40 @@ def test_tree_forward_equals_plain_forward(family_model):
         for sequence, path in zip(branches, tree.paths):
             plain = body(torch.tensor([prefix + sequence])).last_hidden_state[0, len(prefix) :]
             torch.testing.assert_close(states[list(path)], plain, atol=1e-5, rtol=1e-4)
+
+
+def test_bfloat16_keeps_the_residual_stream_in_float32(family_model):
+    """With rounded weights, the float32 stream is nearer to the float32 model than a body that is bfloat16 throughout."""
+    rounded = models.widen_vectors(copy.deepcopy(family_model.network).to(torch.bfloat16))
+    lm = dataclasses.replace(family_model, network=rounded, dtype="bfloat16")
+    ids = list(range(2, 40))
+    body = family_model.network.get_submodule(family_model.family.body)
+    exact = body(torch.tensor([ids])).last_hidden_state
+    with lens.capture_blocks(lm) as outputs:
+        ours = lm.run_body(torch.tensor([ids])).last_hidden_state
+    assert {o.dtype for o in outputs} == {torch.float32}
+    rounded = copy.deepcopy(family_model.network).to(torch.bfloat16)
+    plain = rounded.get_submodule(family_model.family.body)(torch.tensor([ids])).last_hidden_state
+    assert (ours - exact).norm() < (plain.float() - exact).norm()
+    torch.testing.assert_close(lm.normed(outputs[-1][0]), ours[0].float(), atol=1e-5, rtol=1e-5)
+
+
+def test_checkpoints_of_the_known_corpus_are_checked(model_folder, monkeypatch, tmp_path):
+    home = tmp_path / "data" / "models" / "known-corpus"
+    monkeypatch.setattr(models, "ROOT", tmp_path)
+    with pytest.raises(models.ModelError, match="make pretrain"):
+        models.load("known-corpus")
+    checkpoints = {}
+    for name, count in (("tokens-2M", 2_000_000), ("tokens-10M", 10_000_000)):
+        shutil.copytree(model_folder, home / name)
+        checkpoints[name] = {"tokens": count, "files": {"model.safetensors": models._sha256(home / name / "model.safetensors")}}
+    (home / "manifest.json").write_text(json.dumps({"checkpoints": checkpoints}))
+    assert models.load("known-corpus", dtype="float32").checksum == models.load("known-corpus@tokens-2M", dtype="float32").checksum
+    with pytest.raises(models.ModelError, match="no such checkpoint; known: tokens-2M, tokens-10M"):
+        models.load("known-corpus@tokens-3M", dtype="float32")
+    (home / "tokens-10M" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(models.ModelError, match="tokens-10M: model.safetensors is damaged"):
+        models.load("known-corpus", dtype="float32")
 
 
 @torch.inference_mode()

@@ -102,3 +102,18 @@ def test_a_lexicon_without_a_column_is_named(lexicon, tmp_path):
     lexicon.drop(columns=["zipf_ja"]).to_parquet(tmp_path / "l.parquet", index=False)
     with pytest.raises(ValueError, match="lacks the columns zipf_ja"):
         task.read_lexicon(tmp_path / "l.parquet")
+
+
+@pytest.mark.parametrize("name", list(task.FORMATS))
+def test_prompt_formats_repeat_their_pattern(lexicon, name):
+    """A demonstration is written as the item and its target would be."""
+    prompt = task.build_prompts(lexicon, ("en", "fr"), 1, seed=0, prompt_format=name)[0]
+    form = task.FORMATS[name]
+    last = lexicon.loc[prompt.demonstrations[-1]]
+    assert prompt.prefix.endswith(prompt.line.replace("{word}", last.en) + prompt.joiner + last.fr + form.end)
+    assert prompt.prefix.startswith(form.instruction.format(source="English", target="French"))
+
+
+def test_unknown_prompt_format(lexicon):
+    with pytest.raises(ValueError, match="unknown prompt format 'x'; known: instruction"):
+        task.build_prompts(lexicon, ("en", "fr"), 1, seed=0, prompt_format="x")

@@ -73,6 +73,25 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
     "attribution": (
         "model", "corpus", "source_lang", "target_lang", "rule", "predictor", "n_pos", "n_neg", "auc", "ci_low", "ci_high", "p_perm",
     ),
+    "severance": (
+        "concept_id", "group", "block", "triple", "edge", "cut", "n_both_before", "n_both_after",
+        "n_first_before", "n_first_after", "n_second_before", "n_second_after",
+    ),
+    "pivots": (
+        "source_lang", "target_lang", "concept_id", "pivot", "pivot_ids", "df_source", "df_target", "df_background", "lift",
+        "npmi_source", "npmi_target", "similarity", "type", "kept",
+    ),
+    "pivot_mass": (
+        "model", "source_lang", "target_lang", "concept_id", "layer", "mass_source", "mass_pivot", "mass_target", "mass_control", "control_sd", "z",
+    ),
+    "interventions": (
+        "model", "source_lang", "target_lang", "concept_id", "kind", "layer", "delta_logodds", "control_mean", "control_sd", "p",
+    ),
+    "selection": ("arm", "doc_id", "n_tokens", "pivot_share", "rank"),
+    "training": ("arm", "seed", "step", "tokens", "loss", "lr"),
+    "transfer": (
+        "arm", "seed", "tokens", "metric", "source_lang", "target_lang", "split", "n", "value", "ci_low", "ci_high",
+    ),
     "ability": ("model", "source_lang", "target_lang", "n", "mean_score", "ci_low", "ci_high", "top1", "mrr", "first_token_accuracy"),
 }  # fmt: skip
 
@@ -106,6 +125,7 @@ def input_files(name: str, profile: str) -> list[Path]:
         "lexicon": "lexicon.parquet",
         "corpus": "corpus/*.parquet",
         "corpus_dictionary": "corpus_dictionary.parquet",
+        "forms": "forms.parquet",
         "parallel": "heldout/parallel.parquet",
     }
     if name in fixed:

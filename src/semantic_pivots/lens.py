@@ -12,7 +12,7 @@ to the last layer's state (Din et al., arXiv 2303.09435), fitted in closed form 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from .scoring import run_trees
 from .task import LANGUAGES, Prompt
 
 __all__ = ["capture_blocks", "answer_residuals", "lens_logits", "trace_items", "trace_pairs", "RidgeLens", "fit_ridge_lens", "lens_divergence"]
+__all__ += ["text_residuals", "answer_states"]
 
 BATCH_TOKENS = 8192
 BLOCK_ITEMS = 512  # items whose probabilities over the whole vocabulary are held at a time
@@ -64,7 +65,7 @@ def answer_residuals(lm: LanguageModel, prompt: Prompt, words: Sequence[str], ta
     after it is read.
 
     Returns:
-        Residuals [items, layers, d] in the model's dtype, on the CPU; the token that is read at that position, an id an item.
+        Residuals [items, layers, d] in float32, on the CPU; the token that is read at that position, an id an item.
     """
     encoded = tokens.encode_targets(lm.tokenizer, [prompt.text(w) for w in words], prompt.joiner, targets)
     shared = min(tokens.common_prefix(e.ids for e in encoded), min(e.start for e in encoded) - 1)
@@ -90,7 +91,7 @@ def _chunks(items: Sequence, size: int) -> Iterator[list]:
 @torch.inference_mode()
 def lens_logits(lm: LanguageModel, residual: Tensor) -> Tensor:
     """Logits of the lens: final norm, unembedding and softcap of residual states, [rows, d] -> float32 [rows, vocabulary]."""
-    hidden = lm.final_norm(residual.to(lm.device, lm.unembedding.dtype)).float()
+    hidden = lm.normed(residual.to(lm.device))
     out = torch.empty(len(hidden), len(lm.unembedding), device=lm.device)
     with matmul_precision(lm.dtype):
         for start in range(0, len(lm.unembedding), VOCABULARY_SLICE):
@@ -203,6 +204,10 @@ def trace_pairs(
 ) -> pd.DataFrame:
     """Trace the scored items of several directions, each kept on disk when it is done (table ``traces``).
 
+    Beside the measures of :func:`trace_items`: ``overlap`` (source and target word can start with the same token) and
+    ``readable`` (both the source word and an accepted translation can start with a token that is a whole character; a
+    byte-level tokenizer writes rare Chinese and Japanese characters in pieces that name no word).
+
     Args:
         scores: source_lang, target_lang, concept_id, source_word, target_word of the items.
         prompts: prompt sets of each direction.
@@ -212,7 +217,9 @@ def trace_pairs(
     lens = "raw" if ridge is None else "ridge"
     for pair, items in progress(list(scores.groupby(["source_lang", "target_lang"], sort=False)), f"tracing {lm.id} ({lens} lens)"):
         items = items[["source_lang", "target_lang", "concept_id", "source_word", "target_word"]].reset_index(drop=True)
-        key = {"code": code, "model": lm.facts(), "prompts": prompts[pair], "items": items.to_dict("records"), "lens": ridge.digest() if ridge else "raw"}
+        words = lexicon.loc[items.concept_id, [f"valid_{la}" for la in LANGUAGES]].map(list).to_dict("list")
+        key = {"code": code, "model": lm.facts(), "prompts": prompts[pair], "items": items.to_dict("records"), "words": words}
+        key |= {"lens": ridge.digest() if ridge else "raw"}
         parts.append(store.unit("traces", lambda i=items, p=prompts[pair]: _trace_pair(lm, lexicon, i, p, ridge), **key))
     return pd.concat(parts, ignore_index=True).assign(model=lm.id, lens=lens)
 
@@ -220,12 +227,13 @@ def trace_pairs(
 def _trace_pair(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, prompts: list[Prompt], ridge: RidgeLens | None) -> pd.DataFrame:
     sets = token_sets(lm, lexicon, items)
     overlap = np.array([bool(set(s) & set(t)) for s, t in zip(sets["source"], sets["target"])])
+    readable = np.array([bool(s and t) for s, t in zip(sets["source"], sets["accepted"])])
     parts = []
     for prompt in prompts:
         residuals, read = answer_residuals(lm, prompt, items.source_word.tolist(), items.target_word.tolist())
         residuals = residuals if ridge is None else ridge(residuals)
         trace = trace_items(lm, residuals, read, sets)
-        trace["overlap"] = overlap[trace["item"]]
+        trace["overlap"], trace["readable"] = overlap[trace["item"]], readable[trace["item"]]
         for name in ("top1", "info"):
             trace[f"{name}_token"] = lm.tokenizer.convert_ids_to_tokens(trace[f"{name}_id"].tolist())
             trace[f"{name}_text"] = [lm.tokenizer.decode([i]) for i in trace[f"{name}_id"]]
@@ -277,16 +285,15 @@ class RidgeLens:
 
 
 @torch.inference_mode()
-def text_residuals(lm: LanguageModel, texts: Sequence[str], max_tokens: int = 128) -> Iterator[Tensor]:
-    """Residual streams of running text, one text at a time: [tokens − 1, layers, d] float32 (the first token is left out)."""
-    body = lm.network.get_submodule(lm.family.body)
+def text_residuals(lm: LanguageModel, texts: Sequence[str], stride: int = 1, max_tokens: int = 128) -> Iterator[Tensor]:
+    """Residual streams of running text, one text at a time: [positions, layers, d] float32, every stride-th position after the first."""
     with capture_blocks(lm) as outputs:
         for text in texts:
             ids = lm.tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
             if len(ids) > 2:
-                body(torch.tensor([ids], device=lm.device))
+                lm.run_body(torch.tensor([ids], device=lm.device))
                 # the first position is an attention sink with a norm of its own
-                yield torch.stack([o[0, 1:].float() for o in outputs], 1).cpu()
+                yield torch.stack([o[0, 1::stride].float() for o in outputs], 1).cpu()
 
 
 def fit_ridge_lens(lm: LanguageModel, texts: Sequence[str], ridge: float = 1e-2) -> RidgeLens:
@@ -310,25 +317,32 @@ def fit_ridge_lens(lm: LanguageModel, texts: Sequence[str], ridge: float = 1e-2)
     return RidgeLens(torch.linalg.solve(gram + penalty, cross).float())
 
 
+def answer_states(lm: LanguageModel, items: pd.DataFrame, prompts: dict[tuple[str, str], list[Prompt]]) -> Iterator[Tensor]:
+    """Residual streams where the answers are given, one direction at a time: [items, layers, d] float32 (first prompt set)."""
+    for pair, part in items.groupby(["source_lang", "target_lang"], sort=False):
+        yield answer_residuals(lm, prompts[pair][0], part.source_word.tolist(), part.target_word.tolist())[0]
+
+
 @torch.inference_mode()
-def lens_divergence(lm: LanguageModel, texts: Sequence[str], ridge: RidgeLens, stride: int = 1) -> pd.DataFrame:
-    """How far each layer's lens is from the model's own output on text it was not fitted on.
+def lens_divergence(lm: LanguageModel, states: Iterable[Tensor], ridge: RidgeLens, total: int | None = None) -> pd.DataFrame:
+    """How far each layer's lens is from the model's own output, at positions it was not fitted on.
 
     Args:
-        stride: every stride-th position of a text is looked at.
+        states: residual streams [positions, layers, d], a cluster at a time: :func:`text_residuals` of held-out text, or
+            :func:`answer_states`.
+        total: number of clusters, for the progress bar.
 
     Returns:
-        One row a text, layer and lens: text (its index), layer, lens (`raw`, `ridge`), n (positions), kl (mean
+        One row a cluster, layer and lens: text (the cluster's index), layer, lens (`raw`, `ridge`), n (positions), kl (mean
         KL(model ‖ lens) over them, nats), agreement (share with the same top token).
     """
     rows = []
-    for number, states in enumerate(progress(text_residuals(lm, texts), f"comparing lenses of {lm.id}", total=len(texts))):
-        states = states[::stride]
-        final = lens_logits(lm, states[:, -1]).log_softmax(-1)
-        for name, mapped in (("raw", states), ("ridge", ridge(states))):
-            for layer in range(states.shape[1]):
+    for number, residuals in enumerate(progress(states, f"comparing lenses of {lm.id}", total=total)):
+        final = lens_logits(lm, residuals[:, -1]).log_softmax(-1)
+        for name, mapped in (("raw", residuals), ("ridge", ridge(residuals))):
+            for layer in range(residuals.shape[1]):
                 guess = lens_logits(lm, mapped[:, layer]).log_softmax(-1)
                 kl = float((final.exp() * (final - guess)).sum(-1).mean())
                 same = float((guess.argmax(-1) == final.argmax(-1)).float().mean())
-                rows.append({"text": number, "layer": layer, "lens": name, "n": len(states), "kl": kl, "agreement": same})
+                rows.append({"text": number, "layer": layer, "lens": name, "n": len(residuals), "kl": kl, "agreement": same})
     return pd.DataFrame(rows)

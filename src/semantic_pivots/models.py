@@ -3,6 +3,7 @@
 Model ids
     ``packaged:gemma-3-270m``   weights from a Python package, no model hub needed (default)
     ``packaged:smollm2-135m``   the same, English-centred second family
+    ``known-corpus[@<name>]``   the model trained on data/corpus, or one of its checkpoints (data/models)
     ``hub:<id>@<revision>``     a model hub id, pinned to a revision
     ``path:<folder>``           a local folder with config, tokenizer and ``*.safetensors``
 
@@ -25,9 +26,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from .artifacts import ROOT
+
 __all__ = ["DEFAULT_MODEL", "PACKAGED", "FAMILIES", "LanguageModel", "ModelError", "load", "cache_directory", "probe_dtype"]
 
 DEFAULT_MODEL = "packaged:gemma-3-270m"
+KNOWN_CORPUS = "known-corpus"
 VOCABULARY_SLICE = 4096  # unembedding columns at a time: logits of one slice stay in the processor's cache
 HEAD_ROWS = 1024  # hidden states at a time, so that memory does not depend on how many are asked for
 
@@ -90,7 +94,8 @@ class LanguageModel:
         checksum: sha256 of the weights, or the hub revision.
         network: the ``transformers`` causal LM, in evaluation mode.
         tokenizer: its fast tokenizer.
-        dtype: dtype of the transformer body ("float32" or "bfloat16").
+        dtype: dtype of the weights and of the factors of matrix products ("float32" or "bfloat16"); the residual stream is
+            float32 either way (:meth:`run_body`).
         device: torch device.
         licence: licence of the weights where it is known.
     """
@@ -133,6 +138,18 @@ class LanguageModel:
         return {"model": self.id, "checksum": self.checksum, "dtype": self.dtype, "device": str(self.device)}
 
     @torch.inference_mode()
+    def run_body(self, ids: Tensor, **arguments):
+        """Run the transformer body on token ids [batch, length], everything but the unembedding; returns its output.
+
+        With bfloat16 weights the factors of matrix products and of attention are bfloat16, but what adds up over the layers
+        is kept in float32: rounding the residual stream in every block made up most of the difference to a float32 model.
+        """
+        body = self.network.get_submodule(self.family.body)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
+            # Gemma's embedding module scales by sqrt(d) itself
+            return body(inputs_embeds=body.get_input_embeddings()(ids).float(), **arguments)
+
+    @torch.inference_mode()
     def prefill(self, ids: list[int]) -> list[tuple[Tensor, Tensor]]:
         """Run a shared prefix once.
 
@@ -146,9 +163,8 @@ class LanguageModel:
             return []
         from transformers import DynamicCache
 
-        body = self.network.get_submodule(self.family.body)
         # A cache without a config keeps every position, also in sliding-window layers.
-        cache = body(torch.tensor([ids], device=self.device), past_key_values=DynamicCache(), use_cache=True).past_key_values
+        cache = self.run_body(torch.tensor([ids], device=self.device), past_key_values=DynamicCache(), use_cache=True).past_key_values
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     @torch.inference_mode()
@@ -175,13 +191,17 @@ class LanguageModel:
         window = getattr(self.network.config, "sliding_window", None) or self.network.config.max_position_embeddings
         if int(positions.max()) >= window:
             raise ModelError(f"{self.id}: a prompt of {int(positions.max()) + 1} tokens is longer than the attention window of {window}")
-        body = self.network.get_submodule(self.family.body)
-        dtype = next(body.parameters()).dtype
-        mask = torch.zeros(batch, 1, length, seen + length, dtype=dtype, device=self.device)
-        mask[:, 0, :, seen:].masked_fill_(~visible, torch.finfo(dtype).min)
+        mask = torch.zeros(batch, 1, length, seen + length, device=self.device)
+        mask[:, 0, :, seen:].masked_fill_(~visible, torch.finfo(mask.dtype).min)
         shared = [(k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in prefix]
         cache = DynamicCache(shared) if shared else DynamicCache()
-        return body(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state
+        return self.run_body(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state
+
+    @torch.inference_mode()
+    def normed(self, residual: Tensor) -> Tensor:
+        """The final norm of residual states [rows, d], float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
+            return self.final_norm(residual.float()).float()
 
     def softcap(self, logits: Tensor) -> Tensor:
         """The model's final soft limit on logits (Gemma 2); unchanged where it has none."""
@@ -261,23 +281,35 @@ def probe_dtype(device: torch.device, size: int = 1024, repeats: int = 5) -> str
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type != "cpu":
         return "float32"
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(size, size, dtype=dtype)
-        times = []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            a @ a
-            times.append(time.perf_counter() - start)
-        best[dtype] = min(times[1:])
+    # Without instructions for it, a bfloat16 product can take a thousand times as long: a small one shows that at once.
+    for n in (size // 8, size):
+        best = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            a = torch.ones(n, n, dtype=dtype)
+            times = []
+            for _ in range(repeats + 1):
+                start = time.perf_counter()
+                a @ a
+                times.append(time.perf_counter() - start)
+            best[dtype] = min(times[1:])
+        if best[torch.bfloat16] > 4 * best[torch.float32]:
+            return "float32"
     return "bfloat16" if best[torch.float32] > 1.5 * best[torch.bfloat16] else "float32"
+
+
+def widen_vectors(network: nn.Module) -> nn.Module:
+    """Keep norms' weights, and biases, in float32: they cost nothing, and a layer norm takes no mixed types."""
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            parameter.data = parameter.data.float()
+    return network
 
 
 def load(model_id: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto") -> LanguageModel:
     """Load a model by its registry id.
 
     Args:
-        model_id: ``packaged:…``, ``hub:…@revision`` or ``path:…``.
+        model_id: ``packaged:…``, ``hub:…@revision``, ``path:…`` or ``known-corpus[@checkpoint]``.
         device: "auto" (a GPU where there is one), or a torch device.
         dtype: "auto" (bfloat16 where measured to be faster), "float32" or "bfloat16".
 
@@ -299,8 +331,12 @@ def load(model_id: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto
     elif kind == "path":
         folder = Path(name).expanduser()
         checksum, licence = _check_folder(folder), ""
+    elif model_id.partition("@")[0] == KNOWN_CORPUS:
+        folder, checksum = _known_corpus_folder(model_id.partition("@")[2])
+        licence = "see data/README.md: the licences of the corpus"
     else:
-        raise ModelError(f"model id {model_id!r} is not known: use packaged:{{{','.join(PACKAGED)}}}, hub:<id>@<revision> or path:<folder>")
+        known = f"packaged:{{{','.join(PACKAGED)}}}, hub:<id>@<revision>, path:<folder> or {KNOWN_CORPUS}[@<checkpoint>]"
+        raise ModelError(f"model id {model_id!r} is not known: use {known}")
     return _load_folder(model_id, folder, checksum, licence, where, dtype)
 
 
@@ -326,7 +362,7 @@ def _load_folder(model_id: str, folder: Path, checksum: str, licence: str, devic
         # sdpa has no attention softcap
         attn_implementation="eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa",
     )
-    network.requires_grad_(False).eval().to(device)
+    widen_vectors(network).requires_grad_(False).eval().to(device)
     return LanguageModel(model_id, checksum, network, tokenizer, dtype, device, licence)
 
 
@@ -371,6 +407,22 @@ def _hub_folder(name: str) -> tuple[Path, str]:
     if not list(Path(folder).glob("*.safetensors")):
         raise ModelError(f"hub:{name}: has no safetensors weights, and other formats are not loaded")
     return Path(folder), revision
+
+
+def _known_corpus_folder(name: str) -> tuple[Path, str]:
+    """Folder of the model trained on data/corpus (its last checkpoint if none is named), checked against its manifest."""
+    home = ROOT / "data" / "models" / KNOWN_CORPUS
+    if not (home / "manifest.json").is_file():
+        raise ModelError(f"{KNOWN_CORPUS}: {home / 'manifest.json'} is not there. 'make pretrain' trains the model and writes it")
+    checkpoints = json.loads((home / "manifest.json").read_text())["checkpoints"]
+    name = name or max(checkpoints, key=lambda n: checkpoints[n]["tokens"])
+    if name not in checkpoints:
+        raise ModelError(f"{KNOWN_CORPUS}@{name}: there is no such checkpoint; known: {', '.join(checkpoints)}")
+    for file, expected in checkpoints[name]["files"].items():
+        seen = _sha256(home / name / file) if (home / name / file).is_file() else "no file"
+        if seen != expected:
+            raise ModelError(f"{KNOWN_CORPUS}@{name}: {file} is damaged (sha256 {seen}, expected {expected}). Restore it: git checkout -- {home}")
+    return home / name, _check_folder(home / name)
 
 
 def packaged_parts(name: str) -> list[Path]:

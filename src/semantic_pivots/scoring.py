@@ -143,9 +143,19 @@ def score_items(lm: LanguageModel, prompts: Sequence[Prompt], items: pd.DataFram
 
 
 def score_pairs(
-    lm: LanguageModel, lexicon: pd.DataFrame, concepts: pd.DataFrame, pairs: Sequence[tuple[str, str]], n_prompt_sets: int, seed: int, store: Store
+    lm: LanguageModel,
+    lexicon: pd.DataFrame,
+    concepts: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    n_prompt_sets: int,
+    seed: int,
+    store: Store,
+    prompt_format: str = "instruction",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Build and score the items of several pairs, each kept on disk when it is done.
+
+    Args:
+        prompt_format: a name in ``task.FORMATS``.
 
     Returns:
         The scores and the prompts (tables ``scores`` and ``prompts``).
@@ -153,7 +163,7 @@ def score_pairs(
     parts, used = [], []
     code = module_code("scoring")
     for pair in progress(pairs, f"scoring {lm.id}"):
-        prompts = task.build_prompts(lexicon, pair, n_prompt_sets, seed, exclude=concepts.index)
+        prompts = task.build_prompts(lexicon, pair, n_prompt_sets, seed, concepts.index, prompt_format)
         items = task.build_items(lexicon, concepts, pair, seed)
         key = {"code": code, "model": lm.facts(), "prompts": prompts, "items": items.to_dict("records")}
         # the functions are called before the loop goes on, so they see this pair's values

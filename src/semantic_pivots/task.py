@@ -21,8 +21,31 @@ LANGUAGES = {"en": "English", "fr": "French", "zh": "Chinese", "ja": "Japanese"}
 N_DISTRACTORS = 9
 N_DEMONSTRATIONS = 5
 ZIPF_WINDOW = 0.75  # how far a distractor's Zipf frequency may lie from the source word's
-INSTRUCTION = "Please translate words from {source} to {target}.\n\n"
-LINE = "{source}: {{word}}\n{target}:"
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a prompt is written; ``{source}`` and ``{target}`` stand for the names of the languages.
+
+    Attributes:
+        instruction: what stands first.
+        line: the item's lines up to where the target starts, with ``{{word}}``.
+        joiner: what stands between that and the target word.
+        end: what stands after a demonstration.
+    """
+
+    instruction: str
+    line: str
+    joiner: str
+    end: str
+
+
+# The paper's prompt (He et al. 2025, §3), and two for small models that never read an instruction.
+FORMATS = {
+    "instruction": Format("Please translate words from {source} to {target}.\n\n", "{source}: {{word}}\n{target}:", " ", "\n\n"),
+    "labels": Format("", "{source}: {{word}}\n{target}:", " ", "\n"),
+    "lines": Format("", "{{word}}\n", "", "\n"),
+}
 
 
 @dataclass(frozen=True)
@@ -126,15 +149,21 @@ def eligible_distractors(lexicon: pd.DataFrame, pool: pd.DataFrame, concept_id: 
     return candidates.concept_id
 
 
-def build_prompts(lexicon: pd.DataFrame, pair: tuple[str, str], n_prompt_sets: int, seed: int, exclude: pd.Index | None = None) -> list[Prompt]:
+def build_prompts(
+    lexicon: pd.DataFrame, pair: tuple[str, str], n_prompt_sets: int, seed: int, exclude: pd.Index | None = None, prompt_format: str = "instruction"
+) -> list[Prompt]:
     """The paper's prompt with seeded demonstrations, disjoint between prompt sets and the same concepts in every pair.
 
     Args:
         exclude: concepts that are test items.
+        prompt_format: a name in ``FORMATS``.
 
     Raises:
-        ValueError: if the `demo` split is too small, or a demonstration is also an item.
+        ValueError: if the `demo` split is too small, a demonstration is also an item, or the format is unknown.
     """
+    if prompt_format not in FORMATS:
+        raise ValueError(f"unknown prompt format {prompt_format!r}; known: {', '.join(FORMATS)}")
+    form = FORMATS[prompt_format]
     source, target = pair
     demo = lexicon[lexicon.split == "demo"]
     needed = n_prompt_sets * N_DEMONSTRATIONS
@@ -147,9 +176,9 @@ def build_prompts(lexicon: pd.DataFrame, pair: tuple[str, str], n_prompt_sets: i
         chosen = demo.iloc[rows]
         if exclude is not None and len(both := chosen.concept_id[chosen.concept_id.isin(exclude)]):
             raise ValueError(f"the demonstration {both.iloc[0]!r} is also a test item")
-        line = LINE.format(**names)
-        shots = "".join(f"{line.replace('{word}', getattr(c, source))} {getattr(c, target)}\n\n" for c in chosen.itertuples())
-        prompts.append(Prompt(source, target, number, INSTRUCTION.format(**names) + shots, line, " ", tuple(chosen.concept_id)))
+        line = form.line.format(**names)
+        shots = "".join(line.replace("{word}", getattr(c, source)) + form.joiner + getattr(c, target) + form.end for c in chosen.itertuples())
+        prompts.append(Prompt(source, target, number, form.instruction.format(**names) + shots, line, form.joiner, tuple(chosen.concept_id)))
     return prompts
 
 

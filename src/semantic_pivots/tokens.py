@@ -123,13 +123,13 @@ def word_starts(tokenizer, words: Iterable[str], joiners: Sequence[str] = ("", "
     """Tokens that can start one of the words in running text, for summing a word's probability at one position.
 
     Each word is looked at after every joiner (with and without a leading space) and, in scripts that have case, in
-    lower case and capitalised. A token that covers no whole character (a byte of a rare CJK character, or the first
-    bytes of one) is left out: it says nothing of the word.
+    lower case, capitalised and in capitals. A token that covers no whole character (a byte of a rare CJK character, or
+    the first bytes of one) is left out: it says nothing of the word.
 
     Returns:
         token id -> the part of the word it stands for.
     """
-    forms = sorted({f for w in words for f in (w, w.lower(), w[:1].upper() + w[1:])})
+    forms = sorted({f for w in words for f in (w, w.lower(), w[:1].upper() + w[1:], w.upper())})
     starts: dict[int, str] = {}
     for joiner in joiners:
         # after a line break a word stands as it does after a prompt, with no beginning-of-sequence effects
