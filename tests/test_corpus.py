@@ -1,7 +1,11 @@
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from semantic_pivots import corpus
+from semantic_pivots.cooccurrence import count_documents
+from semantic_pivots.matching import Vocabulary
 from semantic_pivots.task import LANGUAGES
 
 
@@ -38,3 +42,13 @@ def test_a_damaged_shard_is_named_and_the_rest_is_read(folder):
         assert len(corpus.sample_texts(4, seed=1, folder=folder, min_chars=10)) == 4
     with pytest.warns(UserWarning, match="part-1.parquet is damaged"):
         assert corpus.overview(folder).documents.sum() == 15
+
+
+def test_a_shard_that_is_gone_is_noticed(tmp_path):
+    """Shards named by SHA256SUMS are listed, and counting names what it could not read."""
+    pq.write_table(pa.table({"text": ["a cat"]}), tmp_path / "a.parquet")
+    (tmp_path / "SHA256SUMS").write_text("00  a.parquet\n11  b.parquet\n")
+    found = corpus.shards(tmp_path)
+    assert [p.name for p in found] == ["a.parquet", "b.parquet"]
+    counts = count_documents(found, Vocabulary(("cat.n",), ("en",), ((("cat",),),)))
+    assert counts.n_docs == 1 and not counts.complete and counts.failed[0][0] == "b.parquet"

@@ -14,17 +14,22 @@ import pyarrow.parquet as pq
 from .artifacts import ROOT
 from .task import LANGUAGES
 
+CHECKSUMS = "SHA256SUMS"  # beside the shards: what belongs to the corpus, as sha256sum writes it
+
 __all__ = ["shards", "sample_texts", "overview"]
 
 
 def shards(folder: Path | None = None) -> list[Path]:
     """Parquet files of a corpus in order of name (default: data/corpus).
 
+    Files that its ``SHA256SUMS`` names are listed also where they are gone, so that whoever reads them notices.
+
     Raises:
         FileNotFoundError: if there is none.
     """
     folder = ROOT / "data" / "corpus" if folder is None else Path(folder)
-    found = sorted(folder.glob("*.parquet"))
+    listed = (folder / CHECKSUMS).read_text().split("\n") if (folder / CHECKSUMS).is_file() else []
+    found = sorted({*folder.glob("*.parquet"), *(folder / line.split("  ", 1)[1] for line in listed if line)})
     if not found:
         raise FileNotFoundError(f"{folder} holds no *.parquet file")
     return found
