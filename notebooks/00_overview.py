@@ -111,7 +111,7 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 # * The pre-training corpora of both models are not available, so the counts are proxies. The claim needs a model whose
 #   corpus is known.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.
-# * Both models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
+# * The default models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
 #   model hub can run; any hub model can be scored with `make all SET="model=hub:<id>@<revision>"`.
 #
 # **Next:** [01 · task construction](01_task_construction.ipynb).

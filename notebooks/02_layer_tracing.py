@@ -42,6 +42,7 @@ n_prompt_sets = 2
 min_information = 1.0
 n_lens_texts = 400
 n_lens_sentences = 60
+n_lens_answers = 16
 lens_stride = 4
 seed = 20251
 n_resamples = 2000
@@ -92,7 +93,9 @@ traces.append(lens.trace_pairs(lm, lexicon, scores[scores.model == model], first
 # %%
 sentences = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet").sample(n_lens_sentences // 4, random_state=seed)
 sentences = sentences[list(task.LANGUAGES)].to_numpy().ravel().tolist()
-divergence = lens.lens_divergence(lm, sentences, ridge, lens_stride)
+divergence = lens.lens_divergence(lm, lens.text_residuals(lm, sentences, lens_stride), ridge, len(sentences)).assign(positions="text")
+asked = scores[scores.model == model].groupby(["source_lang", "target_lang"], sort=False).head(n_lens_answers)
+at_answers = lens.lens_divergence(lm, lens.answer_states(lm, asked, main_prompts), ridge, len(main_prompts)).assign(positions="answers")
 del lm
 
 # %% [markdown]
@@ -224,15 +227,16 @@ display(Markdown(report_layers.winner_sentences(chosen, raw.layer.nunique())))
 # ## Can the lens be trusted?
 #
 # Left: how far what the lens says is from what the model itself says in the end, on held-out sentences in four languages.
-# Right: what both lenses say of English in the directions without English. The two ask different questions: the raw lens
+# Middle: the same where the answers are given, the only positions that this notebook reads. Right: what both lenses say of English in the directions without English. The two ask different questions: the raw lens
 # reads a layer as if it were the last, the ridge lens reads what of the last layer's state can already be foretold, and
 # so passes over what later layers will overwrite. What both show does not hang on the lens; where they differ, as they
 # may for English, the raw lens alone is no proof.
 
 # %%
-# the four languages of a sentence are one cluster
-kl = layers.by_layer(divergence.assign(concept_id=divergence.text // len(task.LANGUAGES)), ["kl"], ["lens"], n_resamples, seed)
-store.write("lens_divergence", divergence, facts[:1], ["corpus", "parallel"])
+# clusters: the four languages of a sentence; the answers of one direction
+clustered = [divergence.assign(concept_id=divergence.text // len(task.LANGUAGES)), at_answers.assign(concept_id=at_answers.text)]
+divergence = store.write("lens_divergence", pd.concat(clustered, ignore_index=True), facts[:1], ["corpus", "parallel", "prompts", "scores"])
+kl = layers.by_layer(divergence, ["kl"], ["lens", "positions"], n_resamples, seed)
 third = layers.with_third(traces[(traces.model == model) & (traces.prompt_set == 0) & ~traces.overlap])
 third = third[(third.source_lang != "en") & (third.target_lang != "en")]
 english = layers.by_layer(third, ["p_en", "p_control_en"], ["lens"], n_resamples, seed)
@@ -240,11 +244,7 @@ fig, axes = figures_layers.lens_quality(kl, english)
 figures.save(fig, "02_lens_quality", pd.concat([kl, english]), profile)
 
 # %%
-display(
-    Markdown(
-        report_layers.lens_sentences(kl, len(sentences) // len(task.LANGUAGES), int(divergence[divergence.lens == "raw"].groupby("layer").n.sum().iloc[0]))
-    )
-)
+display(Markdown(report_layers.lens_sentences(kl, divergence)))
 
 # %% [markdown]
 # ## What to conclude

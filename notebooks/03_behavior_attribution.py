@@ -10,8 +10,8 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, corpus, corpus_dictionary, scores, traces]
-#     writes: [behaviors, behavior_shares, agreement, pivot_mass_by_direction, cooccurrence, correlation, attribution, delta_auc, regression, replication, specifications]
+#     reads: [lexicon, forms, corpus, corpus_dictionary, scores, traces]
+#     writes: [behaviors, behavior_shares, pivot_languages, agreement, pivot_mass_by_direction, cooccurrence, correlation, attribution, delta_auc, regression, replication, specifications]
 # ---
 
 # %% [markdown]
@@ -27,11 +27,14 @@
 
 # %% [markdown]
 # ## Parameters
+#
+# `corpus_is_own` says that `data/corpus` is what the model was trained on; it changes the words of the conclusion alone.
 
 # %% tags=["parameters"]
 profile = "laptop"
 model = "packaged:gemma-3-270m"
 comparison_model = "packaged:smollm2-135m"
+corpus_is_own = False
 seed = 20251
 n_resamples = 2000
 n_permutations = 1000
@@ -63,12 +66,17 @@ pd.set_option("display.max_colwidth", 90)
 #
 # Items whose source and target word can start with the same token are excluded by all three: no layer can tell them
 # apart. The released and the paper's rule never ask whether the answer is right. Right means here that the model's top
-# token starts an accepted translation. A pivot is any other token by all three rules, also a form or a fragment of one of
-# the two words that the lexicon does not list; so each share of pivot is an upper bound.
+# token starts an accepted translation.
+#
+# A token such as *livres* or *tradu* is no pivot between *book* and *livre*, *traduire*. Our rule knows the inflected forms of all
+# accepted translations (`data/forms.parquet`), and the beginnings of them that have four letters or one Han character or
+# kana. The other two rules take tokens as their sources do. Misspellings and synonyms that no dictionary lists are still
+# pivots by all three, so each share is an upper bound.
 
 # %%
-behaviors = behavior.label_models(traces)
-store.write("behaviors", behaviors, None, ["traces"])
+forms = matching.read_forms(lexicon.loc[scores.concept_id.unique()])
+traces = behavior.mark_forms(traces, forms)
+behaviors = store.write("behaviors", behavior.label_models(traces), None, ["traces", "forms"])
 main_traces = traces[(traces.lens == "raw") & (traces.prompt_set == 0)]
 labels = behaviors[(behaviors.lens == "raw") & (behaviors.prompt_set == 0)]
 shares = store.write("behavior_shares", behavior.shares(labels, n_resamples, seed), None, ["traces"])
@@ -78,6 +86,19 @@ figures.save(fig, "03_labels", own, profile)
 
 # %%
 display(Markdown(report_behavior.share_sentences(own)))
+
+# %% [markdown]
+# Whose words are the pivots? The concept's word in a language that is neither source nor target, or a token that begins no form of any of
+# its words: an associate, a piece shorter than four letters, or noise.
+
+# %%
+pivots = behavior.pivot_languages(labels[labels.rule == "robust"], n_resamples, seed)
+store.write("pivot_languages", pivots, None, ["behaviors"])
+own = pivots[pivots.model == model]
+if len(own):
+    fig, ax = figures_behavior.pivot_languages(own)
+    figures.save(fig, "03_pivot_languages", own, profile)
+display(Markdown(report_behavior.language_sentences(own)))
 
 # %% [markdown]
 # Do the rules at least agree on which items are which? Cohen's kappa is 0 where they agree as often as chance would, 1
@@ -147,16 +168,18 @@ figures.save(fig, "03_meetings", meetings, profile)
 display(Markdown(report_behavior.meeting_sentence(meetings, counts)))
 
 # %% [markdown]
-# Two more counts serve as checks. *By language*, a word counts only in text of its own language, so that French
-# "table" does not count in an English document. *With dictionary*, dictionary entries are added as documents; they come
+# Three more counts serve as checks. *By language*, a word counts only in text of its own language, so that French
+# "table" does not count in an English document. *Any translation* counts all accepted translations as the word. *With dictionary*, dictionary entries are added as documents; they come
 # from the sources of the lexicon itself, so that this one is circular and shows only how far one can be misled.
 
 # %%
 by_language = cooccurrence.count_documents(corpus.shards(), vocabulary, by_language=True, cache=cache)
 with_dictionary = [*corpus.shards(), artifacts.ROOT / "data" / "corpus_dictionary.parquet"]
 with_dictionary = cooccurrence.count_documents(with_dictionary, vocabulary, cache=cache)
-display(Markdown(report_behavior.incomplete(with_dictionary.failed)))
-variants = [("by language", by_language), ("with dictionary", with_dictionary)]
+any_accepted = matching.Vocabulary.from_lexicon(lexicon.loc[scores.concept_id.unique()], accepted=True)
+any_accepted = cooccurrence.count_documents(corpus.shards(), any_accepted, cache=cache)
+variants = [("by language", by_language), ("any translation", any_accepted), ("with dictionary", with_dictionary)]
+display(Markdown("".join(report_behavior.incomplete(c.failed) for _, c in variants)))
 variants = [cooccurrence.cooccurrence_table(c, name).assign(complete=c.complete) for name, c in variants]
 all_counts = pd.concat([counts, *variants], ignore_index=True)
 store.write("cooccurrence", all_counts, None, ["lexicon", "corpus", "corpus_dictionary"]).groupby("corpus", sort=False)[["n_docs", "n_both"]].mean().round(1)
@@ -238,8 +261,8 @@ store.write("regression", regression, None, ["behaviors", "cooccurrence"])
 report_behavior.regression_table(regression)
 
 # %% [markdown]
-# And with the other two ways of counting. If the first line of a rule changed much in the second, string identity and not
-# co-occurrence would be behind it; if in the third, circularity would pay.
+# And with the other ways of counting. If the first line of a rule changed much in the second, string identity and not
+# co-occurrence would be behind it; if in the third, the choice of one translation; if in the last, circularity would pay.
 
 # %%
 some = labels[(labels.model == model) & labels.rule.isin(["released", "robust"])]
@@ -289,7 +312,7 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 
 # %%
 final = (shares[shares.model == model], aucs[(aucs.model == model) & (aucs.corpus == "corpus")], delta[delta.model == model])
-display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model)))
+display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own)))
 
 # %% [markdown]
 # **Compared with the paper.** It reports AUCs for OLMo with Dolma counts; its result tables could not be obtained, so no
@@ -297,6 +320,6 @@ display(Markdown(report_behavior.conclusion(*final, correlation[correlation.mode
 # sample of them, can be counted when they stand in `data/corpus` as Parquet files with the columns that `data/README.md`
 # names; counts that others have made cannot be read in yet.
 #
-# **Next:** notebook 04 (planned) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `agreement`,
+# **Next:** notebook 04 (planned) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`,
 # `pivot_mass_by_direction`, `cooccurrence`, `correlation`, `attribution`, `delta_auc`, `regression`, `replication`,
 # `specifications`.

@@ -3,6 +3,8 @@ import pandas as pd
 import pytest
 
 from semantic_pivots import behavior
+from semantic_pivots.matching import Vocabulary
+from semantic_pivots.task import LANGUAGES
 
 ROLES = ("source", "target", "accepted", "en", "fr", "zh", "ja")
 
@@ -20,6 +22,7 @@ def item(concept, layers, overlap=False):
             "concept_id": concept,
             "layer": number,
             "overlap": overlap,
+            "readable": True,
         }
         row |= {"information": information, "excess": p, "entropy": 0.0}
         for name in ("top1", "info"):
@@ -85,3 +88,55 @@ def test_items_with_missing_layers_are_refused():
 def test_too_many_layers_excluded():
     with pytest.raises(ValueError, match="exclude_last is 5, the model has 5 layers"):
         behavior.robust(behavior.layers_of(pd.DataFrame(STRAIGHT)), exclude_last=5)
+
+
+FORMS = Vocabulary(("c",), tuple(LANGUAGES), ((("book", "books"),), (("livre", "livres", "bouquin"),), (("书", "书本"),), (("本", "書籍"),)))
+
+
+@pytest.mark.parametrize(
+    ("token", "roles"),
+    [
+        (" LIVRES", {"accepted"}),  # an inflected form of the target, in capitals
+        (" bouq", {"accepted"}),  # the beginning of another translation
+        (" liv", set()),  # too short a beginning
+        (" Books", {"en"}),
+        ("書", {"ja"}),
+        ("书", {"source"}),
+        (" ", set()),
+        (" table", set()),
+    ],
+)
+def test_forms_and_beginnings_are_recognised(token, roles):
+    """Source zh, target fr: their roles go before those of languages."""
+    traces = pd.DataFrame(item("c", [(9, 0.5, 2.0)])).assign(info_text=token)
+    marked = behavior.mark_forms(traces, FORMS).iloc[0]
+    assert {r for r in ROLES if marked[f"info_is_{r}"]} - {"fr", "zh"} == roles
+
+
+def test_a_token_that_was_known_keeps_its_role():
+    traces = pd.DataFrame(item("c", [(3, 0.5, 2.0)])).assign(info_text=" livre")  # as English
+    marked = behavior.mark_forms(traces, FORMS).iloc[0]
+    assert marked.info_is_en and not marked.info_is_accepted
+
+
+def test_a_pivot_that_is_a_form_of_the_target_is_none_for_the_robust_rule():
+    traces = pd.DataFrame(PIVOT).assign(concept_id="c", info_text=[" x", " 书", " livres", " livre", " livre"])
+    traces[[f"info_is_{r}" for r in ROLES]] = False
+    rule = behavior.label_items(traces).set_index("rule").label
+    assert rule["robust"] == "pivot"
+    marked = behavior.label_items(behavior.mark_forms(traces, FORMS)).set_index("rule").label
+    assert marked["robust"] == "cooccurrence" and marked["paper"] == rule["paper"]
+
+
+def test_unreadable_words_are_excluded_and_counted():
+    traces = pd.DataFrame([*STRAIGHT, *PIVOT])
+    traces["readable"] = traces.concept_id != "pivot"
+    table = behavior.label_items(traces)
+    assert table.set_index(["concept_id", "rule"]).label["pivot", "robust"] == "excluded"
+    assert behavior.shares(table, n_resamples=20).n_unreadable.unique().tolist() == [1]
+
+
+def test_pivot_languages_are_shares_of_the_pivots():
+    table = behavior.pivot_languages(behavior.label_items(pd.DataFrame([*PIVOT, *STRAIGHT])), n_resamples=20)
+    rows = table[(table.rule == "robust") & (table.source_lang == "all")].set_index("language")
+    assert rows.n.unique().tolist() == [1] and rows.share["en"] == 1 and rows.share.sum() == 1

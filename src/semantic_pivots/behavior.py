@@ -3,7 +3,8 @@
 Three rules stand side by side. ``released`` and ``paper`` follow He et al. 2025, §4, as their scripts do it and as their
 text has it; ``robust`` is ours. All take the layers of an item and name one (layer, token) and one label:
 `cooccurrence`, `pivot`, `wrong` (the answer is not the translation; robust only) or `excluded` (source and target word
-can start with the same token, so no layer can tell them apart).
+can start with the same token, so no layer can tell them apart; or, robust only, one of them is unreadable: the tokenizer
+begins it with a part of a character).
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import numpy as np
 import pandas as pd
 
 from . import association
+from .matching import Vocabulary, fold
 from .stats import mean_intervals
+from .task import LANGUAGES
 
 __all__ = ["RULES", "BEHAVIORS", "Layers", "layers_of", "released", "paper", "robust", "label_items", "label_models", "shares", "agreement", "examples"]
-__all__ += ["pivot_mass", "mass_by_direction", "specifications"]
+__all__ += ["pivot_mass", "mass_by_direction", "specifications", "mark_forms", "pivot_languages"]
 
 BEHAVIORS = ("cooccurrence", "pivot")
+
+FRAGMENT = 4  # letters a token must have to pass for the beginning of a word in a script with spaces; a Han character or kana says as much
 
 ITEM = ["model", "lens", "prompt_set", "source_lang", "target_lang", "concept_id"]
 
@@ -50,6 +55,11 @@ class Layers:
         """Whether source and target word can start with the same token, [n]."""
         return self["overlap"][:, 0].astype(bool)
 
+    @property
+    def readable(self) -> np.ndarray:
+        """Whether source word and translation can start with a token that is a whole character, [n]."""
+        return self["readable"][:, 0].astype(bool)
+
 
 def layers_of(traces: pd.DataFrame) -> Layers:
     """Arrange the rows of ``traces`` by item.
@@ -63,6 +73,43 @@ def layers_of(traces: pd.DataFrame) -> Layers:
         raise ValueError("traces: items have different layers; give the traces of one model, each item with all its layers")
     columns = {c: ordered[c].to_numpy().reshape(-1, n_layers) for c in ordered.columns if c not in ITEM}
     return Layers(ordered.iloc[::n_layers][ITEM].reset_index(drop=True), columns)
+
+
+def mark_forms(traces: pd.DataFrame, forms: Vocabulary) -> pd.DataFrame:
+    """Recognise inflected forms, spellings in capitals and beginnings of words among the most informative tokens.
+
+    The columns ``info_is_*`` of the traces know the tokens that can start a word as the lexicon has it. A token such as
+    ``" livres"`` or ``" tradu"`` is no other word for it, and a rule that calls all other tokens pivots would count it as
+    one. A token is taken for a word's if it is one of its forms, or the beginning of one with at least four letters (one
+    character in Chinese and Japanese). Words of the source and the target language go before those of others, and a token
+    that fits two other languages fits neither.
+
+    Args:
+        traces: the table ``traces``.
+        forms: all forms of the traced concepts (``matching.read_forms``).
+
+    Returns:
+        The traces with ``info_is_source``, ``info_is_accepted`` and ``info_is_en`` … ``info_is_ja`` widened.
+    """
+    index = {c: i for i, c in enumerate(forms.concept_ids)}
+    texts = traces[["concept_id", "info_text"]].drop_duplicates()
+    fits = pd.DataFrame({la: [_is_of(fold(t).strip(), forms.forms[k][index[c]]) for c, t in texts.itertuples(index=False)] for k, la in enumerate(forms.languages)})
+    fits = traces[["concept_id", "info_text"]].merge(texts.reset_index(drop=True).join(fits), on=["concept_id", "info_text"], how="left")
+    fits = {la: fits[la].to_numpy(bool) for la in forms.languages}
+    known = traces[[f"info_is_{r}" for r in ("source", "accepted", *LANGUAGES)]].to_numpy(bool).any(1)
+    new = {"source": np.select([traces.source_lang == la for la in fits], list(fits.values()), False).astype(bool) & ~known}
+    new["accepted"] = np.select([traces.target_lang == la for la in fits], list(fits.values()), False).astype(bool) & ~known
+    one = sum(f.astype(int) for f in fits.values()) == 1
+    new |= {la: f & one & ~known for la, f in fits.items()}
+    return traces.assign(**{f"info_is_{r}": traces[f"info_is_{r}"].to_numpy(bool) | found for r, found in new.items()})
+
+
+def _is_of(token: str, forms: tuple[str, ...]) -> bool:
+    """Whether a folded token is one of a word's forms or the beginning of one."""
+    if not token or token in forms:
+        return bool(token)
+    long_enough = len(token) >= (FRAGMENT if token[0] < "\u2e80" else 1)
+    return long_enough and any(f.startswith(token) for f in forms)
 
 
 def _at(values: np.ndarray, layer: np.ndarray) -> np.ndarray:
@@ -99,8 +146,8 @@ def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, 
 
     Among the layers before the last ``exclude_last`` that tell at least ``min_information`` nats of which word is
     translated, take the token with the largest p·log(p/p_bg). An item whose answer is no accepted translation is
-    `wrong`; one without such a layer is `excluded`; a token of the source word or of an accepted translation is
-    co-occurrence; any other is a pivot.
+    `wrong`; one without such a layer, or with an unreadable word, is `excluded`; a token of the source word or of an accepted
+    translation, inflected forms and beginnings included if :func:`mark_forms` was run, is co-occurrence; any other is a pivot.
     """
     last = layers.shape[1] - exclude_last
     if last < 1:
@@ -112,6 +159,7 @@ def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, 
     label[~informative.any(1)] = "excluded"
     if check:
         label[~layers.correct] = "wrong"
+    label[~layers.readable] = "excluded"
     return layer, label, "info"
 
 
@@ -123,7 +171,7 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The item's columns, rule, label, layer, token, text, token_language (`source`, `target`, the concept's word in
-        another language, or `other`), correct.
+        another language, or `other`), correct, readable.
     """
     layers = layers_of(traces)
     parts = []
@@ -132,8 +180,9 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
         label = np.where(layers.overlap, "excluded", label)
         columns = {k: _at(layers[f"{which}_{k}"], layer) for k in ("token", "text")}
         parts.append(
-            layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which), correct=layers.correct)
+            layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which))
         )
+        parts[-1] = parts[-1].assign(correct=layers.correct, readable=layers.readable)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -146,17 +195,39 @@ def shares(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> p
     """How many items of a direction have each label, and the share of pivot among the two behaviors.
 
     Returns:
-        model, rule, source_lang, target_lang (and `all`), n_cooccurrence, n_pivot, n_wrong, n_excluded,
-        pivot_share, low, high (95 %, concepts resampled; null without items of either behavior).
+        model, rule, source_lang, target_lang (and `all`), n_cooccurrence, n_pivot, n_wrong, n_excluded, n_unreadable (items,
+        whatever their label), pivot_share, low, high (95 %, concepts resampled; null without items of either behavior).
     """
     rows = []
     for (model, rule), whole in behaviors.groupby(["model", "rule"], sort=False):
         for (a, b), group in [*whole.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), whole)]:
             counts = {f"n_{label}": int((group.label == label).sum()) for label in (*BEHAVIORS, "wrong", "excluded")}
+            counts["n_unreadable"] = int((~group.readable).sum())
             two = group[group.label.isin(BEHAVIORS)]
             share = association.share_interval((two.label == "pivot").to_numpy(), two.concept_id.to_numpy(), n_resamples, seed=seed)
             rows.append({"model": model, "rule": rule, "source_lang": a, "target_lang": b} | counts | dict(zip(("pivot_share", "low", "high"), share)))
     return pd.DataFrame(rows)
+
+
+def pivot_languages(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Whose words the pivots are: of the items called pivot, the share whose token starts the concept's word in a language.
+
+    Args:
+        behaviors: labelled items of one lens and prompt set.
+
+    Returns:
+        model, rule, source_lang, target_lang (and `all`), language (a language that is neither source nor target, `source`,
+        `target` or `other`), n (items called pivot), share, low, high (95 %, concepts resampled).
+    """
+    rows = []
+    pivots = behaviors[behaviors.label == "pivot"]
+    for (model, rule), whole in pivots.groupby(["model", "rule"], sort=False):
+        for (a, b), group in [*whole.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), whole)]:
+            for language in (*LANGUAGES, "source", "target", "other"):
+                share = association.share_interval((group.token_language == language).to_numpy(), group.concept_id.to_numpy(), n_resamples, seed=seed)
+                row = {"model": model, "rule": rule, "source_lang": a, "target_lang": b, "language": language, "n": len(group)}
+                rows.append(row | dict(zip(("share", "low", "high"), share)))
+    return pd.DataFrame(rows, columns=["model", "rule", "source_lang", "target_lang", "language", "n", "share", "low", "high"])
 
 
 def agreement(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -219,7 +290,7 @@ def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: flo
     translation's is the pivot mass; the share of the concept's English word is the English mass.
 
     Returns:
-        The item's columns, pivot_mass, english_mass (both in 0…1, null where no layer is informative), overlap, correct.
+        The item's columns, pivot_mass, english_mass (both in 0…1, null where no layer is informative), overlap, readable, correct.
     """
     layers = layers_of(traces)
     last = layers.shape[1] - exclude_last
@@ -231,7 +302,7 @@ def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: flo
             return (layers[f"excess_{name}"][:, :last] * used).sum(1) / total
 
     mass = np.clip(1 - share("source") - share("accepted"), 0, 1)
-    return layers.items.assign(pivot_mass=mass, english_mass=share("en"), overlap=layers.overlap, correct=layers.correct)
+    return layers.items.assign(pivot_mass=mass, english_mass=share("en"), overlap=layers.overlap, readable=layers.readable, correct=layers.correct)
 
 
 def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -243,7 +314,7 @@ def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
     Returns:
         source_lang, target_lang (and `all`), measure, n (concepts), mean, low, high.
     """
-    used = mass[mass.correct & ~mass.overlap]
+    used = mass[mass.correct & ~mass.overlap & mass.readable]
     rows = []
     for (a, b), group in [*used.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), used)]:
         per_concept = group.groupby("concept_id")[["pivot_mass", "english_mass"]].mean()

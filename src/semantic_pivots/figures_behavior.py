@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from .figures import COLORS
 from .task import LANGUAGES
 
-__all__ = ["LABEL_COLORS", "label_bars", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve"]
+__all__ = ["LABEL_COLORS", "label_bars", "pivot_languages", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve"]
 
 LABEL_COLORS = {"cooccurrence": COLORS[0], "pivot": COLORS[1], "wrong": "#bdbdbd", "excluded": "#e6e6e6"}
 RULES = {"released": "as released", "paper": "as in the paper's text", "robust": "robust (ours)"}
@@ -65,6 +65,23 @@ def label_bars(shares: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         _rows(ax, order)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return fig, axes
+
+
+def pivot_languages(table: pd.DataFrame) -> tuple[Figure, Axes]:
+    """Whose words the pivots of the robust rule are, by direction (from ``behavior.pivot_languages``, one model)."""
+    rows = table[table.rule == "robust"]
+    order = [f"{name}  (n = {rows.n[_name(rows) == name].iloc[0]})" for name in _directions(rows)]
+    fig, ax = plt.subplots(figsize=(7, 0.27 * len(order) + 1.4), layout="constrained")
+    left = np.zeros(len(order))
+    named = {la: (LANGUAGES[la], COLORS[k]) for k, la in enumerate(LANGUAGES)} | {"other": ("no form of the concept's words", "#d9d9d9")}
+    for language, (label, color) in named.items():
+        part = rows[rows.language == language].share.to_numpy()
+        ax.barh(range(len(order)), part, left=left, color=color, label=label, height=0.8)
+        left += np.nan_to_num(part)
+    ax.set(xlabel="share of the items called pivot", xlim=(0, 1))
+    _rows(ax, order)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    return fig, ax
 
 
 def mass(table: pd.DataFrame) -> tuple[Figure, Axes]:

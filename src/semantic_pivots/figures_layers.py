@@ -220,21 +220,24 @@ def winners(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
 
 
 def lens_quality(divergence: pd.DataFrame, english_share: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """Left: KL to the model's output on held-out text, raw and ridge lens. Right: what both say of English by layer.
+    """KL to the model's output on held-out text and where answers are given, raw and ridge lens; and what both say of English.
 
     Args:
-        divergence: lens, layer, mean, low, high (KL, nats).
+        divergence: lens, positions (`text`, `answers`), layer, mean, low, high (KL, nats).
         english_share: lens, layer, measure (`p_en`, `p_control_en`), mean, low, high.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
+    axes[1].sharey(axes[0])
     styles = {"raw": (COLORS[0], "-", "raw lens"), "ridge": (COLORS[1], "--", "ridge lens")}
     for lens, (color, style, label) in styles.items():
-        _band(axes[0], divergence[divergence.lens == lens], color, ls=style, label=label, marker="o", ms=3)
+        for ax, positions in zip(axes, ("text", "answers")):
+            _band(ax, divergence[(divergence.lens == lens) & (divergence.positions == positions)], color, ls=style, label=label, marker="o", ms=3)
         for measure, name in (("p_en", ""), ("p_control_en", ", another concept")):
             rows = english_share[(english_share.lens == lens) & (english_share.measure == measure)]
-            _band(axes[1], rows, color if not name else "0.5", ls=style, label=label + name)
+            _band(axes[2], rows, color if not name else "0.5", ls=style, label=label + name)
     axes[0].set(xlabel="after block", ylabel="KL(model ‖ lens), nats", title="Held-out text", ylim=(0, None))
-    axes[1].set(xlabel="after block", ylabel="P(English word)", title="Directions without English", ylim=(0, None))
+    axes[1].set(xlabel="after block", title="Where answers are given")
+    axes[2].set(xlabel="after block", ylabel="P(English word)", title="Directions without English", ylim=(0, None))
     for ax in axes:
         if ax.lines:  # without a direction that leaves English out, the right one stays empty
             ax.legend(frameon=False, fontsize=8)

@@ -12,6 +12,7 @@ from .task import LANGUAGES
 
 __all__ = [
     "share_sentences",
+    "language_sentences",
     "agreement_table",
     "mass_sentence",
     "meetings",
@@ -48,7 +49,26 @@ def share_sentences(shares: pd.DataFrame) -> str:
             f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; {row.n_wrong} items wrong, "
             f"{row.n_excluded} excluded."
         )
+    if unreadable := int(shares[shares.source_lang == "all"].n_unreadable.max()):
+        lines.append(f"* {unreadable} items have a word that the tokenizer begins with a part of a character; the robust rule leaves them out.")
     return "\n".join(lines)
+
+
+def language_sentences(table: pd.DataFrame) -> str:
+    """Whose words the pivots of the robust rule are; one model."""
+    whole = table[(table.source_lang == "all") & (table.rule == "robust")].set_index("language")
+    if whole.empty or not whole.n.iloc[0]:
+        return "The robust rule calls no item pivot."
+    without = table[(table.rule == "robust") & (table.language == "en") & (table.source_lang != "all") & (table.source_lang != "en") & (table.target_lang != "en")]
+    named = whole.drop("other")
+    text = (
+        f"Of the {whole.n.iloc[0]} items that the robust rule calls pivot, {interval(*whole.loc['en', ['share', 'low', 'high']])} go through a form of the concept's "
+        f"English word, {named.drop('en').share.sum():.2f} through its word in another language that is neither source nor target, and "
+        f"{interval(*whole.loc['other', ['share', 'low', 'high']])} through a token that begins no form of the concept's words."
+    )
+    if without.n.sum():
+        text += f" In the directions without English, English is {(without.share * without.n).sum() / without.n.sum():.2f} of {without.n.sum()} pivots."
+    return text
 
 
 def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
@@ -213,8 +233,14 @@ def curve_sentences(table: pd.DataFrame) -> str:
     )
 
 
-def conclusion(shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFrame, correlation: pd.DataFrame, curve: pd.DataFrame, model: str) -> str:
-    """What holds for the main model with proxy counts, in plain words."""
+def conclusion(
+    shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFrame, correlation: pd.DataFrame, curve: pd.DataFrame, model: str, own: bool = False
+) -> str:
+    """What holds for the main model, in plain words.
+
+    Args:
+        own: whether the counted corpus is the one the model was trained on.
+    """
     whole = shares[shares.source_lang == "all"].set_index("rule").pivot_share
     lines = [
         f"By rule, {', '.join(f'{share:.2f} ({rule})' for rule, share in whole.items())} of the items with either behavior of {short_name(model)} are called pivot."
@@ -240,8 +266,10 @@ def conclusion(shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFr
             f"(permutation, .05, not corrected) in {int((known.p_perm < 0.05).sum())}; what they alone give lies between {known.null.min():.2f} and {known.null.max():.2f}."
         )
     lines.append(
-        f"The counts are proxies: they are of this repository's corpus, not of the one {short_name(model)} was trained on. A null result can mean that the corpus is the "
-        "wrong one, and a positive one that both follow how common a concept is. The claim needs a model whose training documents are known."
+        f"The counts are of the documents {short_name(model)} was trained on. What they explain beyond the counts of single words is a relation in the data, not a cause."
+        if own
+        else f"The counts are proxies: they are of this repository's corpus, not of the one {short_name(model)} was trained on. A null result can mean that the corpus is "
+        "the wrong one, and a positive one that both follow how common a concept is. The claim needs a model whose training documents are known."
     )
     return "\n".join(f"* {line}" for line in lines)
 

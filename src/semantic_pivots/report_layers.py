@@ -116,16 +116,28 @@ def winner_sentences(by_direction: pd.DataFrame, n_layers: int) -> str:
     )
 
 
-def lens_sentences(divergence: pd.DataFrame, n_sentences: int, n_positions: int) -> str:
-    """How much the ridge lens mends, from the divergence by layer (rows of ``by_layer`` over texts)."""
-    wide = divergence.pivot(index="layer", columns="lens", values="mean").iloc[:-1]
-    gain = wide.raw - wide.ridge
-    best = gain.idxmax()
-    raw, ridge = (_cell(divergence, layer=best, lens=name) for name in ("raw", "ridge"))
-    return (
-        f"On {n_sentences} held-out sentences in four languages ({n_positions} positions; intervals resample sentences) the ridge lens is closer to the model's output than the raw lens in {(gain > 0).sum()} of "
-        f"{len(gain)} layers before the last. The largest gain is after block {best + 1}: {_text(ridge)} instead of {_text(raw)} nats."
-    )
+def lens_sentences(divergence: pd.DataFrame, table: pd.DataFrame) -> str:
+    """How much the ridge lens mends, on text and where answers are given.
+
+    Args:
+        divergence: KL by layer, lens and positions (rows of ``by_layer``).
+        table: the table ``lens_divergence``.
+    """
+    lines = []
+    for positions, what in (("text", "held-out sentences, each in four languages"), ("answers", "directions, where the answers are given")):
+        part = divergence[divergence.positions == positions]
+        seen = table[(table.positions == positions) & (table.lens == "raw") & (table.layer == 0)]
+        wide = part.pivot(index="layer", columns="lens", values="mean").iloc[:-1]
+        gain = wide.raw - wide.ridge
+        best, worst = gain.idxmax(), gain.idxmin()
+        raw, ridge = (_cell(part, layer=best, lens=name) for name in ("raw", "ridge"))
+        lines.append(
+            f"* On {seen.concept_id.nunique()} {what} ({seen.n.sum()} positions; intervals resample the former) the ridge lens is closer to the model's output than "
+            f"the raw lens in {(gain > 0).sum()} of {len(gain)} layers before the last. The largest gain is after block {best + 1}: {_text(ridge)} instead of "
+            f"{_text(raw)} nats."
+            + (f" After block {worst + 1} it is {-gain[worst]:.2f} nats worse." if gain[worst] < 0 else "")
+        )
+    return "\n".join(lines)
 
 
 def conclusion(means: pd.DataFrame, milestones: pd.DataFrame, constants: pd.DataFrame, model: str, min_information: float = 1.0) -> str:
