@@ -93,7 +93,9 @@ def mark_forms(traces: pd.DataFrame, forms: Vocabulary) -> pd.DataFrame:
     """
     index = {c: i for i, c in enumerate(forms.concept_ids)}
     texts = traces[["concept_id", "info_text"]].drop_duplicates()
-    fits = pd.DataFrame({la: [_is_of(fold(t).strip(), forms.forms[k][index[c]]) for c, t in texts.itertuples(index=False)] for k, la in enumerate(forms.languages)})
+    fits = pd.DataFrame(
+        {la: [_is_of(fold(t).strip(), forms.forms[k][index[c]]) for c, t in texts.itertuples(index=False)] for k, la in enumerate(forms.languages)}
+    )
     fits = traces[["concept_id", "info_text"]].merge(texts.reset_index(drop=True).join(fits), on=["concept_id", "info_text"], how="left")
     fits = {la: fits[la].to_numpy(bool) for la in forms.languages}
     known = traces[[f"info_is_{r}" for r in ("source", "accepted", *LANGUAGES)]].to_numpy(bool).any(1)
@@ -179,9 +181,7 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
         layer, label, which = rule(layers)
         label = np.where(layers.overlap, "excluded", label)
         columns = {k: _at(layers[f"{which}_{k}"], layer) for k in ("token", "text")}
-        parts.append(
-            layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which))
-        )
+        parts.append(layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which)))
         parts[-1] = parts[-1].assign(correct=layers.correct, readable=layers.readable)
     return pd.concat(parts, ignore_index=True)
 

@@ -59,7 +59,9 @@ def language_sentences(table: pd.DataFrame) -> str:
     whole = table[(table.source_lang == "all") & (table.rule == "robust")].set_index("language")
     if whole.empty or not whole.n.iloc[0]:
         return "The robust rule calls no item pivot."
-    without = table[(table.rule == "robust") & (table.language == "en") & (table.source_lang != "all") & (table.source_lang != "en") & (table.target_lang != "en")]
+    without = table[
+        (table.rule == "robust") & (table.language == "en") & (table.source_lang != "all") & (table.source_lang != "en") & (table.target_lang != "en")
+    ]
     named = whole.drop("other")
     text = (
         f"Of the {whole.n.iloc[0]} items that the robust rule calls pivot, {interval(*whole.loc['en', ['share', 'low', 'high']])} go through a form of the concept's "

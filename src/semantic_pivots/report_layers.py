@@ -134,8 +134,7 @@ def lens_sentences(divergence: pd.DataFrame, table: pd.DataFrame) -> str:
         lines.append(
             f"* On {seen.concept_id.nunique()} {what} ({seen.n.sum()} positions; intervals resample the former) the ridge lens is closer to the model's output than "
             f"the raw lens in {(gain > 0).sum()} of {len(gain)} layers before the last. The largest gain is after block {best + 1}: {_text(ridge)} instead of "
-            f"{_text(raw)} nats."
-            + (f" After block {worst + 1} it is {-gain[worst]:.2f} nats worse." if gain[worst] < 0 else "")
+            f"{_text(raw)} nats." + (f" After block {worst + 1} it is {-gain[worst]:.2f} nats worse." if gain[worst] < 0 else "")
         )
     return "\n".join(lines)
 
