@@ -1,6 +1,6 @@
-"""Time scoring, tracing and counting against plain references, each on the same items in one run ('make bench').
+"""Time scoring, tracing, counting and training against plain references, each on the same items in one run ('make bench').
 
-The references (tests/reference.py, tests/bench_counting.py) are written from the definitions alone. Printed: the ratio
+The references (tests/reference.py, tests/bench_counting.py, tests/bench_training.py) are written from the definitions alone. Printed: the ratio
 of the times, the largest differences of the values, and what share of the machine's measured matrix-product peak the
 fast scoring reaches on a larger set.
 """
@@ -20,8 +20,9 @@ from semantic_pivots import lens, models, scoring, task, tokens
 from semantic_pivots.artifacts import ROOT
 from tests import reference
 from tests.bench_counting import bench_counting
+from tests.bench_training import bench_training
 
-N_REFERENCE, N_SHARE, N_FORWARD, N_DUMP, PAIR, SEED = 48, 300, 64, 4, ("en", "fr"), 20251
+N_REFERENCE, N_SHARE, N_TRACE, PAIR, SEED = 48, 300, 64, ("en", "fr"), 20251
 
 
 def best(function, repeats: int = 3) -> float:
@@ -99,30 +100,30 @@ def forward(lm: models.LanguageModel, texts: list[str], size: int = 16) -> None:
 
 def bench_tracing() -> None:
     """Tracing all layers against the plain forward pass, and against dumping every layer's whole vocabulary."""
-    prompts, items = setting(N_SHARE, 1)
+    prompts, items = setting(N_TRACE, 1)
     words, targets, prompt = items.source_word.tolist(), items.target_word.tolist(), prompts[0]
     texts = [prompt.text(w) for w in words]
     lexicon = task.read_lexicon(ROOT / "data" / "lexicon.parquet")
     lm = models.load(dtype="float32")
     start = time.perf_counter()
-    for text in texts[:N_DUMP]:
+    for text in texts:
         reference.dump_layers(lm, text)
-    dump = (time.perf_counter() - start) / N_DUMP
-    print(f"tracing, {lm.id}, {lm.n_layers} layers; plain dump of every layer's vocabulary (float32): {dump:.2f} s an item ({N_DUMP} items)")
+    dump = (time.perf_counter() - start) / len(texts)
+    print(f"tracing, {lm.id}, {lm.n_layers} layers, {len(texts)} items; plain dump of every layer's vocabulary (float32): {dump:.2f} s an item")
     for dtype in ("float32", "bfloat16"):
         lm = models.load(dtype=dtype)
         sets = lens.token_sets(lm, lexicon, items)
-        plain = best(lambda lm=lm: forward(lm, texts[:N_FORWARD]), 2) / N_FORWARD
+        plain = best(lambda lm=lm: forward(lm, texts), 2) / len(texts)
         ours = best(lambda lm=lm, sets=sets: lens.trace_items(lm, *lens.answer_residuals(lm, prompt, words, targets), sets), 2) / len(texts)
         print(
-            f"  ours {dtype:8}: {ours:.3f} s an item ({len(texts)} items), {dump / ours:4.0f}× faster than the dump; "
+            f"  ours {dtype:8}: {ours:.3f} s an item, {dump / ours:4.0f}× faster than the dump; "
             f"{ours / plain:.2f}× the plain forward pass of the same prompts ({plain:.3f} s)"
         )
 
 
 def main() -> None:
     """Run the benchmarks named on the command line (all if none is) and print their tables."""
-    known = {"scoring": bench_scoring, "tracing": bench_tracing, "counting": bench_counting}
+    known = {"scoring": bench_scoring, "tracing": bench_tracing, "counting": bench_counting, "training": bench_training}
     for name in sys.argv[1:] or known:
         if name not in known:
             sys.exit(f"unknown benchmark {name!r}; known: {', '.join(known)}")
