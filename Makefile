@@ -21,11 +21,11 @@ else
   READY := $(VENV)/.ready
 endif
 
-.PHONY: help env all test smoke bench lab data lock clean
+.PHONY: help env all test smoke bench pretrain lab data lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo '  PROFILE=smoke|laptop|paper, SET="name=value …" and PYTHON=… change what they do'
 
 env: $(READY) ## set up .venv with pinned packages and models (skipped for conda or PYTHON=)
@@ -46,8 +46,11 @@ test: $(READY) ## run the tests, fast ones first, the end-to-end run last
 smoke: $(READY) ## run every notebook in small, with the real model
 	$(RUN) -m semantic_pivots.run --profile smoke --set "$$SET"
 
-bench: $(READY) ## time scoring, tracing and counting against plain references, in one run
+bench: $(READY) ## time scoring, tracing, counting and training against plain references, in one run
 	$(RUN) tests/bench.py
+
+pretrain: $(READY) ## cut the corpus and train the known-corpus model anew (hours; goes on where it was)
+	$(RUN) -m semantic_pivots.pretrain
 
 lab: $(READY) ## open JupyterLab on the paired notebooks
 	$(RUN) -m semantic_pivots.run --sync

@@ -120,16 +120,17 @@ def notebooks_folder(profile: str) -> Path:
 
 
 def input_files(name: str, profile: str) -> list[Path]:
-    """Files behind the name of an input: the lexicon, the corpus, the held-out sentences, or a table of results."""
+    """Files behind the name of an input: the lexicon, the corpus, the held-out sentences, the known-corpus model, or a table of results."""
     fixed = {
         "lexicon": "lexicon.parquet",
         "corpus": "corpus/*.parquet",
         "corpus_dictionary": "corpus_dictionary.parquet",
         "forms": "forms.parquet",
         "parallel": "heldout/parallel.parquet",
+        "known_corpus": "models/known-corpus/*.*",  # the manifest there holds the checksums of the checkpoints
     }
     if name in fixed:
-        return sorted((ROOT / "data").glob(fixed[name]))
+        return sorted(p for p in (ROOT / "data").glob(fixed[name]) if p.is_file())
     path = results_folder(profile) / f"{name}.parquet"
     return [path] if path.is_file() else []
 
@@ -231,7 +232,7 @@ class Store:
         """Write a table and note it in the manifest; returns the table.
 
         Args:
-            models: facts of the models that made it (``LanguageModel.facts``).
+            models: facts of the models that made it (``LanguageModel.facts``); those of the tables it was made from if not given.
             inputs: names of the inputs it was made from; their checksums are kept.
 
         Raises:
@@ -239,7 +240,10 @@ class Store:
         """
         _checked(name, table, self.path(name))
         sums = {i: [sha256_file(p) for p in input_files(i, self.profile)] for i in inputs or []}
-        metadata = {"table": name, "profile": self.profile, "stage": self.stage, "parameters": self.parameters, "models": models or [], "inputs": sums}
+        known = self.manifest()["tables"]
+        inherited = {canonical(m): m for i in inputs or [] for m in known.get(i, {}).get("models", [])}
+        models = list(inherited.values()) if models is None else models
+        metadata = {"table": name, "profile": self.profile, "stage": self.stage, "parameters": self.parameters, "models": models, "inputs": sums}
         entry = metadata | {"rows": len(table), "sha256": write_table(table, self.path(name), metadata)}
         manifest = self.manifest()
         before = manifest["tables"].get(name, {})

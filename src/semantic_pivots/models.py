@@ -333,7 +333,7 @@ def load(model_id: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto
         checksum, licence = _check_folder(folder), ""
     elif model_id.partition("@")[0] == KNOWN_CORPUS:
         folder, checksum = _known_corpus_folder(model_id.partition("@")[2])
-        licence = "see data/README.md: the licences of the corpus"
+        licence = "MIT; the documents it read keep theirs (data/README.md)"
     else:
         known = f"packaged:{{{','.join(PACKAGED)}}}, hub:<id>@<revision>, path:<folder> or {KNOWN_CORPUS}[@<checkpoint>]"
         raise ModelError(f"model id {model_id!r} is not known: use {known}")

@@ -33,7 +33,7 @@ from .progress import VARIABLE, Follower
 __all__ = ["Stage", "RunError", "find_stages", "read_profile", "parse_overrides", "resolve_parameters", "stage_fingerprint", "run_stage", "main"]
 
 SOURCES = ROOT / "notebooks"
-INPUTS_NOT_MADE = ("lexicon", "forms", "corpus", "corpus_dictionary", "parallel")
+INPUTS_NOT_MADE = ("lexicon", "forms", "corpus", "corpus_dictionary", "parallel", "known_corpus")
 RUN_NOISE = ("execution", "papermill")  # cell and notebook metadata that differs from run to run
 
 

@@ -25,7 +25,7 @@ from .models import LanguageModel
 from .progress import progress
 from .task import Prompt
 
-__all__ = ["log_probabilities", "score_items", "score_pairs", "summarise"]
+__all__ = ["log_probabilities", "score_items", "score_pairs", "compare_formats", "summarise"]
 
 BATCH_TOKENS = 2048  # tokens run at a time, padding included: larger batches only pad more
 
@@ -170,6 +170,39 @@ def score_pairs(
         parts.append(store.unit("scores", lambda p=prompts, i=items: score_items(lm, p, i), **key))
         used += [task.prompt_row(p) | {"model": lm.id} for p in prompts]
     return pd.concat(parts, ignore_index=True), pd.DataFrame(used)
+
+
+def compare_formats(
+    lm: LanguageModel,
+    lexicon: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    n_concepts: int,
+    n_prompt_sets: int,
+    seed: int,
+    store: Store,
+    n_resamples: int = 2000,
+) -> pd.DataFrame:
+    """How well a model does with each prompt format on demonstration concepts, so that the choice sees no test word.
+
+    The items are concepts of the split `demo` that serve in no prompt and have nine distractors there.
+
+    Args:
+        n_concepts: concepts that are drawn, at most.
+
+    Returns:
+        Table ``formats``: model, format, n, mean_score, mrr, top1 and their intervals as in :func:`summarise`, over all pairs, the best
+        MRR first.
+    """
+    demo = lexicon[lexicon.split == "demo"]
+    shown = {c for p in task.build_prompts(lexicon, pairs[0], n_prompt_sets, seed) for c in p.demonstrations}
+    pool = demo[demo.bijective]
+    able = [c for c in demo.index if c not in shown and task.enough_distractors(lexicon, pool, c)]
+    concepts = demo.loc[np.random.default_rng(seed).permutation(able)[:n_concepts]]
+    parts = []
+    for name in task.FORMATS:
+        scores, _ = score_pairs(lm, lexicon, concepts, pairs, n_prompt_sets, seed, store, name)
+        parts.append(summarise(scores.assign(format=name), ("model", "format"), n_resamples, seed))
+    return pd.concat(parts).sort_values("mrr", ascending=False, ignore_index=True)
 
 
 def summarise(scores: pd.DataFrame, by: Sequence[str] = ("model", "source_lang", "target_lang"), n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -128,11 +129,16 @@ def draw_concepts(lexicon: pd.DataFrame, n_concepts: int, seed: int, split: str 
     for concept in shuffled.itertuples():
         if len(drawn) == n_concepts:
             break
-        if all(len(eligible_distractors(lexicon, pool, concept.concept_id, la)) >= N_DISTRACTORS for la in LANGUAGES):
+        if enough_distractors(lexicon, pool, concept.concept_id):
             drawn.append(concept.concept_id)
     if len(drawn) < n_concepts:
         raise ValueError(f"n_concepts is {n_concepts}, but split {split!r} holds only {len(drawn)} concepts with {N_DISTRACTORS} distractors in every language")
     return lexicon.loc[drawn]
+
+
+def enough_distractors(lexicon: pd.DataFrame, pool: pd.DataFrame, concept_id: str, langs: Sequence[str] = tuple(LANGUAGES)) -> bool:
+    """Whether a concept has nine distractors in the pool, whichever of the languages is the source."""
+    return all(len(eligible_distractors(lexicon, pool, concept_id, la)) >= N_DISTRACTORS for la in langs)
 
 
 def eligible_distractors(lexicon: pd.DataFrame, pool: pd.DataFrame, concept_id: str, source_lang: str) -> pd.Index:

@@ -1,0 +1,82 @@
+"""The known-corpus model, from the corpus to committed checkpoints (``make pretrain``).
+
+``python -m semantic_pivots.pretrain`` reads ``data/models/known-corpus/experiment.yaml``, draws which words may meet
+(:mod:`.severance`), cuts the corpus accordingly, trains a tokenizer and the model (:mod:`.training`), and puts the
+checkpoints where ``known-corpus`` is loaded from (:mod:`.models`). A killed run goes on where it was; committed
+checkpoints stay until the new ones are complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+
+from . import task
+from .artifacts import ROOT, atomic_path
+from .experiment import HOME, Severance, cut_corpus, draw_groups, read_settings
+from .fingerprint import canonical, sha256_text
+from .mixture import corpus_digest
+from .models import cache_directory
+from .severance import assignment_digest
+from .training import TrainingConfig, train
+
+__all__ = ["publish", "main"]
+
+ASSIGNMENT = "assignment.parquet"
+LOG = "log.csv"
+
+
+def publish(run: Path, home: Path, assignment: pd.DataFrame, severance: Severance) -> None:
+    """Put the checkpoints of a complete run, its log and its manifest where the model is loaded from."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest |= {"severance": asdict(severance), "assignment_sha256": assignment_digest(assignment)}
+    manifest["config"] |= {"corpus": "", "tokenizer": ""}  # folders of this machine; the checksums say what they held
+    home.mkdir(parents=True, exist_ok=True)
+    for name in manifest["checkpoints"]:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as scratch:
+            shutil.copytree(run / name, Path(scratch) / name)
+            shutil.rmtree(home / name, ignore_errors=True)
+            os.replace(Path(scratch) / name, home / name)
+    with atomic_path(home / LOG) as temporary:
+        shutil.copyfile(run / LOG, temporary)
+    with atomic_path(home / ASSIGNMENT) as temporary:
+        assignment.to_parquet(temporary, index=False, compression="zstd")
+    with atomic_path(home / "manifest.json") as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    for old in home.glob("tokens-*"):
+        if old.name not in manifest["checkpoints"]:
+            shutil.rmtree(old)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m semantic_pivots.pretrain", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--home", type=Path, default=HOME, help="folder with experiment.yaml, where the checkpoints go")
+    parser.add_argument("--seed", type=int, help="another seed of the weights and the order of the text; the draw of groups stays")
+    given = parser.parse_args(arguments)
+    settings = given.home / "experiment.yaml"
+    severance, values = read_settings(settings)
+    assignment, funnel, forms = draw_groups(severance, task.read_lexicon(ROOT / "data" / "lexicon.parquet"))
+    print(funnel.to_string(index=False), f"{len(assignment)} concepts in {assignment.block.nunique()} blocks", sep="\n", flush=True)
+    corpus, log = cut_corpus(severance, assignment, forms)
+    print(f"{len(log)} documents taken apart", flush=True)
+    config, home = replace(TrainingConfig.from_values(values, str(settings)), corpus=str(corpus)), given.home
+    if given.seed is not None:
+        config, home = replace(config, seed=given.seed), given.home / f"seed-{given.seed}"
+    key = sha256_text(canonical([asdict(replace(config, corpus="")), assignment_digest(assignment), corpus_digest(corpus)]))[:16]
+    run = cache_directory() / "pretrain" / key
+    print(f"the run: {run}", flush=True)
+    train(config, run)
+    publish(run, home, assignment, severance)
+    print(f"checkpoints: {home}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
