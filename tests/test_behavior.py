@@ -99,6 +99,8 @@ FORMS = Vocabulary(("c",), tuple(LANGUAGES), ((("book", "books"),), (("livre", "
         (" LIVRES", {"accepted"}),  # an inflected form of the target, in capitals
         (" bouq", {"accepted"}),  # the beginning of another translation
         (" liv", set()),  # too short a beginning
+        ("ivres", {"accepted"}),  # a piece of it, without its beginning
+        ("vre", set()),  # too short a piece
         (" Books", {"en"}),
         ("書", {"ja"}),
         ("书", {"source"}),
@@ -111,6 +113,12 @@ def test_forms_and_beginnings_are_recognised(token, roles):
     traces = pd.DataFrame(item("c", [(9, 0.5, 2.0)])).assign(info_text=token)
     marked = behavior.mark_forms(traces, FORMS).iloc[0]
     assert {r for r in ROLES if marked[f"info_is_{r}"]} - {"fr", "zh"} == roles
+
+
+def test_another_word_of_the_source_language_is_no_pivot():
+    traces = pd.DataFrame(item("c", [(9, 0.5, 2.0)])).assign(info_text=" x", info_is_zh=True)  # an accepted word, not the item's own
+    marked = behavior.mark_forms(traces, FORMS).iloc[0]
+    assert marked.info_is_source and not marked.info_is_accepted
 
 
 def test_a_token_that_was_known_keeps_its_role():

@@ -166,7 +166,8 @@ def _out_of_fold(x: np.ndarray, rows: pd.DataFrame, folds: np.ndarray, starts: d
     for fold in range(folds.max() + 1):
         test = folds == fold
         beta = association.ridge_logistic(x[~test], y[~test], start=starts.get(fold))
-        scores[test] = beta[0] + x[test] @ beta[1:]
+        # without the fold's intercept: it mirrors the base rate of the other folds, and would order the folds the wrong way round
+        scores[test] = x[test] @ beta[1:]
         starts.setdefault(fold, beta)
     return scores
 

@@ -79,9 +79,9 @@ def mark_forms(traces: pd.DataFrame, forms: Vocabulary) -> pd.DataFrame:
     """Recognise inflected forms, spellings in capitals and beginnings of words among the most informative tokens.
 
     The columns ``info_is_*`` of the traces know the tokens that can start a word as the lexicon has it. A token such as
-    ``" livres"`` or ``" tradu"`` is no other word for it, and a rule that calls all other tokens pivots would count it as
-    one. A token is taken for a word's if it is one of its forms, or the beginning of one with at least four letters (one
-    character in Chinese and Japanese). Words of the source and the target language go before those of others, and a token
+    ``" livres"``, ``" tradu"`` or ``"ceau"`` (of *berceau*) is no other word for it, and a rule that calls all other tokens pivots would count it as
+    one. A token is taken for a word's if it is one of its forms, the beginning of one with at least four letters (one
+    character in Chinese and Japanese), or another piece of one with at least four letters (two characters). Words of the source and the target language go before those of others, and a token
     that fits two other languages fits neither.
 
     Args:
@@ -101,17 +101,21 @@ def mark_forms(traces: pd.DataFrame, forms: Vocabulary) -> pd.DataFrame:
     known = traces[[f"info_is_{r}" for r in ("source", "accepted", *LANGUAGES)]].to_numpy(bool).any(1)
     new = {"source": np.select([traces.source_lang == la for la in fits], list(fits.values()), False).astype(bool) & ~known}
     new["accepted"] = np.select([traces.target_lang == la for la in fits], list(fits.values()), False).astype(bool) & ~known
+    # another accepted word of the source language ("end" for "ending") is no pivot either
+    new["source"] |= np.select([traces.source_lang == la for la in fits], [traces[f"info_is_{la}"] for la in fits], False).astype(bool)
     one = sum(f.astype(int) for f in fits.values()) == 1
     new |= {la: f & one & ~known for la, f in fits.items()}
     return traces.assign(**{f"info_is_{r}": traces[f"info_is_{r}"].to_numpy(bool) | found for r, found in new.items()})
 
 
 def _is_of(token: str, forms: tuple[str, ...]) -> bool:
-    """Whether a folded token is one of a word's forms or the beginning of one."""
+    """Whether a folded token is one of a word's forms, the beginning of one, or a longer piece of one."""
     if not token or token in forms:
         return bool(token)
-    long_enough = len(token) >= (FRAGMENT if token[0] < "\u2e80" else 1)
-    return long_enough and any(f.startswith(token) for f in forms)
+    spaced = token[0] < "\u2e80"
+    if any(f.startswith(token) for f in forms):
+        return len(token) >= (FRAGMENT if spaced else 1)
+    return len(token) >= (FRAGMENT if spaced else 2) and any(token in f for f in forms)
 
 
 def _at(values: np.ndarray, layer: np.ndarray) -> np.ndarray:

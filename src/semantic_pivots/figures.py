@@ -70,9 +70,15 @@ def use_style() -> None:
     )
 
 
-def save(figure: Figure, name: str, data: pd.DataFrame, profile: str) -> None:
-    """Save a figure as NAME.pdf and NAME.png with the data it draws as NAME.csv."""
+def save(figure: Figure, name: str, data: pd.DataFrame, profile: str, model: str = "") -> None:
+    """Save a figure as NAME.pdf and NAME.png with the data it draws as NAME.csv.
+
+    Args:
+        model: id of the model that the figure is about, written into a corner where no title or legend names it.
+    """
     folder = figures_folder(profile)
+    if model:
+        figure.text(1, 1, short_name(model), ha="right", va="bottom", fontsize=7.5, color="0.45")
     with atomic_path(folder / f"{name}.csv") as path:
         data.to_csv(path, index=False, float_format="%.6g")
     # no date and no version in the files: the same figure gives the same bytes
@@ -104,7 +110,7 @@ def ability_matrices(tables: list[pd.DataFrame]) -> tuple[Figure, np.ndarray]:
     Args:
         tables: for each model a table with model, source_lang, target_lang, n, mean_score, ci_low, ci_high.
     """
-    fig, axes = plt.subplots(1, len(tables), figsize=(5.2 * len(tables), 4), layout="constrained", squeeze=False)
+    fig, axes = plt.subplots(1, len(tables), figsize=(4.9 * len(tables), 3.9), layout="constrained", squeeze=False)
     vmax = max(t.mean_score.max() for t in tables)
     for ax, table in zip(axes[0], tables):
         image = _ability_matrix(ax, table, max(vmax, 1e-9))
@@ -142,19 +148,19 @@ MEASURES = {
 
 def ability_points(ability: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     """Three measures of ability by direction with 95 % intervals, models beside each other; a dashed line marks chance."""
-    directions = list(dict.fromkeys(ability.source_lang + " → " + ability.target_lang))
-    fig, axes = plt.subplots(1, len(MEASURES), figsize=(10, 0.28 * len(directions) + 1.2), sharey=True, layout="constrained")
+    directions, n_models = list(dict.fromkeys(ability.source_lang + " → " + ability.target_lang)), ability.model.nunique()
+    fig, axes = plt.subplots(1, len(MEASURES), figsize=(10, 0.3 * len(directions) + 1.2), sharey=True, layout="constrained")
     for ax, (measure, (label, prefix, chance)) in zip(axes, MEASURES.items()):
         for k, (name, rows) in enumerate(ability.groupby("model", sort=False)):
-            y = (rows.source_lang + " → " + rows.target_lang).map(directions.index) + (k - 0.5) * 0.25
+            y = (rows.source_lang + " → " + rows.target_lang).map(directions.index) + (k - (n_models - 1) / 2) * 0.24
             error = [rows[measure] - rows[f"{prefix}_low"], rows[f"{prefix}_high"] - rows[measure]]
-            ax.errorbar(rows[measure], y, xerr=error, fmt="os"[k % 2], ms=4.5, color=COLORS[k], lw=1.2, label=f"{short_name(name)} (n = {rows.n.min()})")
+            ax.errorbar(rows[measure], y, xerr=error, fmt="os^"[k % 3], ms=4.5, color=COLORS[k], lw=1.2, label=f"{short_name(name)} (n = {rows.n.min()})")
         if chance is not None:
             ax.axvline(chance, color="0.5", ls="--", lw=1)
         ax.set(xlabel=label, xlim=(-0.03, 1.03))
     axes[0].set_yticks(range(len(directions)), directions)
     axes[0].invert_yaxis()
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=n_models, frameon=False)
     return fig, axes
 
 
@@ -170,12 +176,12 @@ def strata(ability_by: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.
         part = ability_by[ability_by.stratum == stratum]
         levels = list(dict.fromkeys(part.level))
         for k, (name, rows) in enumerate(part.groupby("model", sort=False)):
-            x = rows.level.map(levels.index) + (k - 0.5) * 0.2
+            x = rows.level.map(levels.index) + (k - (ability_by.model.nunique() - 1) / 2) * 0.2
             ax.errorbar(
                 x,
                 rows.mean_score,
                 yerr=[rows.mean_score - rows.ci_low, rows.ci_high - rows.mean_score],
-                fmt="os"[k % 2],
+                fmt="os^"[k % 3],
                 ms=5,
                 color=COLORS[k],
                 lw=1.3,
@@ -185,5 +191,5 @@ def strata(ability_by: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.
         ax.set_xticklabels(levels)
         ax.axhline(0, color="0.5", ls="--", lw=1)
     axes[0].set_ylabel("mean score")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False)
     return fig, axes

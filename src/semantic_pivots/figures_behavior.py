@@ -12,16 +12,17 @@ from matplotlib.lines import Line2D
 from .figures import COLORS
 from .task import LANGUAGES
 
-__all__ = ["LABEL_COLORS", "label_bars", "pivot_languages", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve"]
+__all__ = ["LABEL_COLORS", "label_bars", "pivot_languages", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve", "OWN_NOTE"]
 
 LABEL_COLORS = {"cooccurrence": COLORS[0], "pivot": COLORS[1], "wrong": "#bdbdbd", "excluded": "#e6e6e6"}
 RULES = {"released": "as released", "paper": "as in the paper's text", "robust": "robust (ours)"}
+OWN_NOTE = "Counts are of the documents the model was trained on."
 NOTE = "Counts are of this repository's corpus: proxies, unless the model was trained on it."
 
 
-def _say_proxy(fig: Figure, label: str = "") -> None:
+def _say_proxy(fig: Figure, label: str = "", note: str = NOTE) -> None:
     """Every figure of counts says whose counts they are."""
-    fig.supxlabel(f"{label}\n{NOTE}" if label else NOTE, fontsize=8, color="0.3" if label else "0.45")
+    fig.supxlabel(f"{label}\n{note}" if label else note, fontsize=8, color="0.3" if label else "0.45")
 
 
 def _directions(table: pd.DataFrame) -> list[str]:
@@ -164,18 +165,19 @@ def correlations(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         _rows(ax, order)
     handles = [
         Line2D([], [], color=COLORS[0], marker="o", label="measured, 95 % interval"),
-        Line2D([], [], color="0.7", lw=5, label="pair counts shuffled among words of like frequency, 95 %"),
+        Line2D([], [], color="0.7", lw=5, label="pair counts shuffled among words of like frequency, 2.5 % to 97.5 %"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     _say_proxy(fig)
     return fig, axes
 
 
-def aucs(attribution: pd.DataFrame) -> tuple[Figure, np.ndarray]:
+def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarray]:
     """AUC of the pair count and of the target's count by direction, a panel a rule; filled where Holm's p is below .05.
 
     Args:
         attribution: the table of that name, one model and corpus.
+        note: says whose counts they are.
     """
     order = _directions(attribution)
     fig, axes = plt.subplots(1, len(RULES), figsize=(10, 0.28 * len(order) + 1.4), sharey=True, sharex=True, layout="constrained")
@@ -191,11 +193,11 @@ def aucs(attribution: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         _rows(ax, order)
     handles = [Line2D([], [], color=c, marker=m, ls="-", label=f"documents with {label}") for label, c, m, _ in names.values()]
     handles += [
-        Line2D([], [], color="0.3", marker="o", ls="", label="p < .05 (permutation, Holm)"),
+        Line2D([], [], color="0.3", marker="o", ls="", label="p < .05 after Holm (both words: above .5; target word: either side)"),
         Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="not"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
-    _say_proxy(fig)
+    _say_proxy(fig, note=note)
     return fig, axes
 
 
@@ -209,20 +211,22 @@ def roc(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     fig, axes = plt.subplots(1, len(rules), figsize=(3.4 * len(rules), 3.6), sharex=True, sharey=True, layout="constrained", squeeze=False)
     names = {
         "log_both": ("both words", COLORS[0], "-"),
-        "unigram": ("frequency model", COLORS[4], "--"),
-        "unigram+both": ("frequency model + both", COLORS[2], "-."),
+        "unigram": ("frequency, direction", COLORS[4], "--"),
+        "unigram+both": ("… and both words", COLORS[2], "-."),
     }
     for ax, rule in zip(axes[0], rules):
-        for name, (label, color, style) in names.items():
+        for name, (_, color, style) in names.items():
             rows = curves[(curves.rule == rule) & (curves.predictor == name) & curves.tpr.notna()]
             if len(rows):
-                ax.plot(rows.fpr, rows.tpr, color=color, ls=style, label=f"{label}: {rows.auc.iloc[0]:.2f}")
+                ax.plot(rows.fpr, rows.tpr, color=color, ls=style, label=f"{rows.auc.iloc[0]:.2f}")
                 ax.fill_between(rows.fpr, rows.ci_low, rows.ci_high, color=color, alpha=0.15, lw=0)
         ax.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls=":")
         ax.set(title=RULES[rule], xlabel="pivot items called co-occurrence", aspect="equal")
         if len(ax.lines) > 1:
-            ax.legend(frameon=False, fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5)
-    axes[0, 0].set_ylabel("co-occurrence items called so")
+            ax.legend(frameon=False, fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5, handlelength=2.4)
+    axes[0, 0].set_ylabel("co-occurrence items called co-occurrence")
+    handles = [Line2D([], [], color=c, ls=s, label=label) for label, c, s in names.values()]
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     _say_proxy(fig)
     return fig, axes
 

@@ -94,12 +94,12 @@ def information(means: pd.DataFrame, ceilings: dict[tuple[str, str], float]) -> 
         ceilings: for each (model, target language), the most a layer could tell, nats; dashed.
     """
     models = list(dict.fromkeys(means.model))
-    fig, axes = plt.subplots(1, len(models), figsize=(4.6 * len(models), 3), sharey=True, layout="constrained", squeeze=False)
+    fig, axes = plt.subplots(1, len(models), figsize=(3.9 * len(models), 3), sharey=True, layout="constrained", squeeze=False)
     for ax, model in zip(axes[0], models):
-        for color, (la, name) in zip(COLORS, LANGUAGES.items()):
+        for color, marker, (la, name) in zip(COLORS, "os^D", LANGUAGES.items()):
             rows = means[(means.model == model) & (means.target_lang == la)]
             if len(rows):
-                _band(ax, rows, color, label=f"into {name}", marker="o", ms=3)
+                _band(ax, rows, color, label=f"into {name}", marker=marker, ms=3.5)
                 ax.axhline(ceilings[model, la], color=color, ls="--", lw=1, alpha=0.7)
         top = max(v for (m, _), v in ceilings.items() if m == model)
         ax.annotate("all there is to know", (0.02, top), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
@@ -116,23 +116,23 @@ def constant_tokens(table: pd.DataFrame) -> tuple[Figure, Axes]:
         table: layer, token, share, top1_prob, most_confident; of one model and lens.
     """
     fig, ax = plt.subplots(figsize=(8, 2.9), layout="constrained")
-    ax.bar(table.layer + 1, table.share, color=COLORS[5], width=0.8, label="items whose top token is the layer's commonest (written above)")
+    ax.bar(table.layer + 1, table.share, color=COLORS[5], width=0.8, label="items whose top token is the layer's commonest (named where a tenth or more)")
     ax.plot(table.layer + 1, table.top1_prob, color="black", marker="o", ms=4, lw=1, label="mean probability of the top token")
     ax.plot(table.layer + 1, table.most_confident, color=COLORS[1], marker="s", ms=4, lw=1, label="items whose most confident layer this is")
-    for row in table.itertuples():
+    for row in table[table.share >= 0.1].itertuples():
         ax.annotate(_readable(row.token), (row.layer + 1, max(row.share, row.top1_prob)), xytext=(-3, 4), textcoords="offset points", rotation=35, fontsize=7.5)
-    ax.set(xlabel="after block", ylabel="share", ylim=(0, 1.25), xticks=table.layer + 1)
+    ax.set(xlabel="after block", ylabel="share", ylim=(0, 1.25), xticks=table.layer + 1, yticks=np.linspace(0, 1, 6))
     fig.legend(loc="outside upper left", frameon=False, fontsize=8)
     return fig, ax
 
 
 LINES = {
-    "p_source": ("source word", COLORS[0], "-"),
-    "p_accepted": ("an accepted translation", COLORS[1], "-"),
-    "p_en": ("English word", COLORS[2], "-"),
-    "p_third": ("other languages", COLORS[3], "-"),
-    "p_control_accepted": ("translation of another concept", COLORS[1], ":"),
-    "p_control_en": ("English word of another concept", COLORS[2], ":"),
+    "p_source": ("source word", COLORS[0], "-", "o"),
+    "p_accepted": ("an accepted translation", COLORS[1], "-", "s"),
+    "p_en": ("English word", COLORS[2], "--", "^"),
+    "p_third": ("other languages", COLORS[3], "-.", "D"),
+    "p_control_accepted": ("translation of another concept", COLORS[1], ":", ""),
+    "p_control_en": ("English word of another concept", COLORS[2], ":", ""),
 }
 
 
@@ -152,12 +152,12 @@ def shares(means: pd.DataFrame, first_layer: int = 0) -> tuple[Figure, np.ndarra
             if part.empty:
                 ax.set_visible(False)
                 continue
-            for measure, (_, color, style) in LINES.items():
+            for measure, (_, color, style, marker) in LINES.items():
                 rows = part[part.measure == measure]
                 if measure.endswith("_en") and "en" in (a, b):
                     continue  # there English is the source or the target
                 if len(rows):
-                    _band(ax, rows, color, ls=style, lw=1.4)
+                    _band(ax, rows, color, ls=style, lw=1.3, marker=marker, ms=3, markevery=2)
             ax.set_title(f"{LANGUAGES[a]} → {LANGUAGES[b]}", fontsize=9)
             ax.set_ylim(0, None)
     for ax in axes.flat:
@@ -166,7 +166,7 @@ def shares(means: pd.DataFrame, first_layer: int = 0) -> tuple[Figure, np.ndarra
         for ax in [ax for ax in column if ax.get_visible()][-1:]:
             ax.set_xlabel("after block", fontsize=8)
     fig.supylabel("probability that the next token starts a word of the concept (mean, 95 % band)", fontsize=9)
-    handles = [Line2D([], [], color=c, ls=s, label=name) for name, c, s in LINES.values()]
+    handles = [Line2D([], [], color=c, ls=s, marker=m, ms=4, label=name) for name, c, s, m in LINES.values()]
     fig.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return fig, axes
 
@@ -235,7 +235,10 @@ def lens_quality(divergence: pd.DataFrame, english_share: pd.DataFrame) -> tuple
         for measure, name in (("p_en", ""), ("p_control_en", ", another concept")):
             rows = english_share[(english_share.lens == lens) & (english_share.measure == measure)]
             _band(axes[2], rows, color if not name else "0.5", ls=style, label=label + name)
+    # linear below one nat, so that zero at the last layer can be drawn
     axes[0].set(xlabel="after block", ylabel="KL(model ‖ lens), nats", title="Held-out text", ylim=(0, None))
+    axes[0].set_yscale("symlog", linthresh=1, linscale=0.6)
+    axes[0].set_yticks([0, 1, 10, 100], ["0", "1", "10", "100"])
     axes[1].set(xlabel="after block", title="Where answers are given")
     axes[2].set(xlabel="after block", ylabel="P(English word)", title="Directions without English", ylim=(0, None))
     for ax in axes:

@@ -12,7 +12,7 @@ from . import scoring, stats
 from .task import LANGUAGES, N_DISTRACTORS
 
 __all__ = [
-    "interval", "short_name", "chance_mrr", "identical_shares", "with_strata", "example_words", "stratified", "difference", "ability_sentences", "strata_sentences",
+    "interval", "short_name", "chance_mrr", "identical_shares", "scripts", "with_strata", "example_words", "stratified", "difference", "ability_sentences", "strata_sentences",
     "task_conclusion", "headline", "lexicon_sentence",
 ]  # fmt: skip
 
@@ -39,6 +39,17 @@ def identical_shares(lexicon: pd.DataFrame) -> pd.DataFrame:
     """Share of concepts whose words are written alike, for each pair of languages, in per cent."""
     shares = {f"{LANGUAGES[a]} = {LANGUAGES[b]}": [100 * _alike(lexicon[a], lexicon[b]).mean()] for a, b in itertools.combinations(LANGUAGES, 2)}
     return pd.DataFrame(shares, index=["written alike (%)"]).round(1)
+
+
+def scripts(lexicon: pd.DataFrame) -> pd.DataFrame:
+    """How many words of each language are written in which script; a word with two of them is `mixed`."""
+    ranges = {"Han": r"[\u3005\u3400-\u9fff]", "hiragana": r"[\u3041-\u309f]", "katakana": r"[\u30a0-\u30ff]", "Latin": r"[A-Za-z\u00c0-\u024f]"}
+    counts = {}
+    for code, language in LANGUAGES.items():
+        has = pd.DataFrame({name: lexicon[code].str.normalize("NFKC").str.contains(pattern) for name, pattern in ranges.items()})
+        script = has.idxmax(axis=1).where(has.sum(axis=1) == 1, "mixed")
+        counts[language] = script.value_counts()
+    return pd.DataFrame(counts).reindex([*ranges, "mixed"]).fillna(0).astype(int)
 
 
 def _alike(a: pd.Series, b: pd.Series) -> pd.Series:
@@ -173,8 +184,11 @@ def headline(ability: pd.DataFrame) -> pd.DataFrame:
 def lexicon_sentence(lexicon: pd.DataFrame, scores: pd.DataFrame) -> str:
     """How large the data set is and how much of it was scored."""
     counts = lexicon.split.value_counts()
+    parts = []
+    for model, rows in scores.groupby("model", sort=False):
+        n_directions = rows.groupby(["source_lang", "target_lang"]).ngroups
+        parts.append(f"{short_name(model)} {rows.concept_id.nunique()} concepts × {n_directions} directions = {len(rows)} items")
     return (
         f"**{len(lexicon)} concepts** in four languages ({counts.get('test', 0)} for tests, {counts.get('heldout', 0)} held out for the training experiment, "
-        f"{counts.get('demo', 0)} for demonstrations), of which {scores.concept_id.nunique()} were scored here, in "
-        f"{scores.groupby(['source_lang', 'target_lang']).ngroups} directions: {len(scores)} items with nine distractors each."
+        f"{counts.get('demo', 0)} for demonstrations). Scored here, each item with nine distractors: {'; '.join(parts)}."
     )

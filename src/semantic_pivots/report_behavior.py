@@ -131,7 +131,8 @@ def correlation_sentences(table: pd.DataFrame) -> str:
     plain, partial, paper = _pick(table, ""), _pick(table, "log_source+log_target"), _pick(table, "", "pearson", "score")
     lines = [
         f"* As the paper takes it, Pearson's r of Score and log n_both lies between {paper.value.min():.2f} and {paper.value.max():.2f} over {len(paper)} "
-        f"directions; its interval lies above zero in {(paper.ci_low > 0).sum()}.",
+        f"directions; its interval lies above zero in {(paper.ci_low > 0).sum()}, the value above what word frequency alone gives (Holm, .05) in "
+        f"{(paper.p_holm < 0.05).sum()}.",
         f"* By rank, P(y|w) and n_both correlate by {plain.value.min():.2f} to {plain.value.max():.2f}; the interval lies above zero in {(plain.ci_low > 0).sum()} of "
         f"{len(plain)} directions, and the value above what word frequency alone gives (Holm, .05) in {(plain.p_holm < 0.05).sum()}.",
         f"* Given the counts of both words, {partial.value.min():.2f} to {partial.value.max():.2f} is left; the interval lies above zero in "
@@ -159,8 +160,11 @@ def auc_sentences(table: pd.DataFrame, delta: pd.DataFrame) -> str:
                 else "no direction has ten items of both"
             )
             + (f" ({len(few)} directions with fewer than ten items of a behavior left out)" if len(few) else "")
+            + (f", interval wholly below .5 in {(parts.ci_high < 0.5).sum()}" if len(parts) else "")
             + f". Over word frequency, token counts and part of speech it adds {_signed(change)} ({p_value(change.p_perm)})."
         )
+        npmi = table[(table.rule == rule) & (table.predictor == "npmi") & (table.source_lang == "all")].iloc[0]
+        lines[-1] += f" NPMI, which weighs the pair against its words: AUC {interval(npmi.auc, npmi.ci_low, npmi.ci_high)}, {p_value(npmi.p_perm)}."
     return "\n".join(lines)
 
 
@@ -228,10 +232,19 @@ def replication_sentences(table: pd.DataFrame) -> str:
 def curve_sentences(table: pd.DataFrame) -> str:
     """What the specification curve shows."""
     known = table[table.auc.notna()]
+    parts = []
+    for (lens, check), rows in known.groupby(["lens", "check"], sort=False):
+        parts.append(f"{int((rows.p_perm < 0.05).sum())} of {len(rows)} with the {lens} lens, {'right answers only' if check else 'all answers'}")
+    distinct = len(known.drop_duplicates(["n_pos", "n_neg", "auc"]))
+    split = (
+        f" By lens: {'; '.join(parts)}. {distinct} of the {len(known)} results differ; by chance {0.05 * len(known):.0f} would lie below .05."
+        if len(known)
+        else ""
+    )
     return (
         f"Over {len(known)} specifications the AUC runs from {known.auc.min():.2f} to {known.auc.max():.2f} (median {known.auc.median():.2f}), the share of pivot from "
         f"{known.pivot_share.min():.2f} to {known.pivot_share.max():.2f}. The interval lies above .5 in {(known.low > 0.5).sum()} of them and below in "
-        f"{(known.high < 0.5).sum()}; the value is above what word frequency alone gives (permutation, .05, not corrected) in {(known.p_perm < 0.05).sum()}."
+        f"{(known.high < 0.5).sum()}; the value is above what word frequency alone gives (permutation, .05, not corrected) in {(known.p_perm < 0.05).sum()}.{split}"
     )
 
 
@@ -261,11 +274,16 @@ def conclusion(
                 f"pair counts of words of like frequency: {p_value(row.p_perm)}. Added to a model of word frequency, token count, part of speech and direction: "
                 f"ΔAUC {_signed(change)}, {p_value(change.p_perm)}. {_verdict(row, change)}"
             )
+            npmi = attribution[(attribution.rule == rule) & (attribution.source_lang == "all") & (attribution.predictor == "npmi")].iloc[0]
+            lines[-1] += (
+                f" NPMI instead of the count: AUC {interval(npmi.auc, npmi.ci_low, npmi.ci_high)}, {p_value(npmi.p_perm)}, not corrected for having been a second choice."
+            )
     known = curve[curve.auc.notna()]
     if len(known):
         lines.append(
             f"Over {len(known)} specifications the AUC lies between {known.auc.min():.2f} and {known.auc.max():.2f}, and above what frequency and direction alone give "
-            f"(permutation, .05, not corrected) in {int((known.p_perm < 0.05).sum())}; what they alone give lies between {known.null.min():.2f} and {known.null.max():.2f}."
+            f"(permutation, .05, not corrected) in {int((known.p_perm < 0.05).sum())}, "
+            f"{int(((known.p_perm < 0.05) & (known.lens == 'ridge')).sum())} of them by the ridge lens and {int(((known.p_perm < 0.05) & known.check).sum())} on right answers only; what they alone give lies between {known.null.min():.2f} and {known.null.max():.2f}."
         )
     lines.append(
         f"The counts are of the documents {short_name(model)} was trained on. What they explain beyond the counts of single words is a relation in the data, not a cause."

@@ -157,15 +157,28 @@ def conclusion(means: pd.DataFrame, milestones: pd.DataFrame, constants: pd.Data
         lines.append(f"Averaged over directions, the lens shows which word {short_name(model)} translates from block {first + 1} of {len(own)} on.")
         early = constants[constants.layer < first].most_confident.sum()
         lines.append(f"A rule that takes the most confident layer looks, for {100 * early:.0f} % of the items, at a layer before that.")
+    leads: list[float] = []
     for lens in ("raw", "ridge"):
         rows = pooled_milestones[(pooled_milestones.model == model) & (pooled_milestones.lens == lens)]
         if not (rows.measure == "advantage").any():
             continue
         lead, third, gap = (_cell(rows, measure=m) for m in ("english_leads", "third_leads", "advantage"))
+        own_gap = by_direction[(by_direction.model == model) & (by_direction.lens == lens) & (by_direction.measure == "advantage")]
         verdict = "more often than" if gap.low > 0 else "less often than" if gap.high < 0 else "no more often, as far as this sample can tell, than"
         lines.append(
             f"Between two languages other than English, by the {lens} lens, the concept's English word leads on the way for {_text(lead)} of the rightly answered "
-            f"words, {verdict} its word in the fourth language ({_text(third)}; difference {_text(gap)}, n = {gap.n} concepts)."
+            f"words, {verdict} its word in the fourth language ({_text(third)}; difference {_text(gap)}, n = {gap.n} concepts; by direction above zero in "
+            f"{(own_gap.low > 0).sum()} and below in {(own_gap.high < 0).sum()} of {len(own_gap)})."
+        )
+        leads.append(lead["mean"])
+    if len(leads) == 2:
+        lines.append(
+            "So whether a middle layer holds the English word before the answer "
+            + (
+                f"hangs on the lens ({leads[0]:.2f} against {leads[1]:.2f} of the words), and the claim at the top of this notebook is not settled by looking."
+                if max(leads) > 2 * min(leads)
+                else f"does not hang on the lens ({leads[0]:.2f} and {leads[1]:.2f} of the words); that the answer goes through it is not shown by looking."
+            )
         )
     wins = by_direction[(by_direction.model == model) & (by_direction.lens == "raw") & (by_direction.measure == "wins")]
     if len(wins):
