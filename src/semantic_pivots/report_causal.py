@@ -1,0 +1,170 @@
+"""Text and tables of notebook 06: every number in its prose is computed here from an artifact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
+from .report import interval
+from .severance import EDGES, GROUPS
+from .task import LANGUAGES
+
+__all__ = ["balance", "severance_sentences", "training_sentences", "learning_sentences", "hypotheses_table", "verdict", "null_sentence", "power_sentence"]
+__all__ += ["dose_table", "english_sentences", "label_table"]
+
+
+def balance(assignment: pd.DataFrame) -> pd.DataFrame:
+    """Groups compared before any cut: how many concepts, and medians of their counts."""
+    columns = ["n_source", "n_pivot", "n_target", "n_source_target", "n_source_pivot", "n_pivot_target"]
+    table = assignment.groupby("group")[columns].median().reindex(list(GROUPS)).astype(int)
+    table.insert(0, "concepts", assignment.group.value_counts())
+    return table.rename(columns=lambda c: c.replace("n_", "").replace("_", "–"))
+
+
+def severance_sentences(severance: pd.DataFrame, collateral: pd.DataFrame, n_cut_documents: int) -> str:
+    """Whether the cuts are complete, what became of the words' own frequency, and what the cuts cost elsewhere."""
+    cut = severance[severance.cut]
+    ends = [
+        severance[["concept_id", f"{end}_lang", f"n_{end}_before", f"n_{end}_after"]].set_axis(["concept_id", "lang", "before", "after"], axis=1)
+        for end in ("first", "second")
+    ]
+    words = pd.concat(ends).drop_duplicates(["concept_id", "lang"])
+    change = (words.after / words.before.clip(lower=1) - 1).abs()
+    kept = collateral[collateral.edge.isin(EDGES)]
+    low, high = kept.loc[kept.kept.idxmin()], kept.loc[kept.kept.idxmax()]
+    lost = f"{int(kept.n_lost.sum())} of {int(kept.n.sum())}"
+    return (
+        f"{n_cut_documents:,} documents were taken apart. Before the cuts the two words of a cut edge met in {int(cut.n_both_before.sum()):,} documents "
+        f"(median {cut.n_both_before.median():.0f} an edge, {len(cut)} edges); after them in **{int(cut.n_both_after.sum())}**. The number of documents that "
+        f"hold a word changed by {change.mean():.2%} on average and by more than 1 % for {(change > 0.01).sum()} of {len(words)} words (at most {change.max():.1%}): "
+        f"taking a document apart leaves each word where it was, but one that stands in two pieces counts twice. Edges that are not cut paid for it: they kept between {low.kept:.0%} ({GROUP_NAMES[low.group]}, {low.edge}) and {high.kept:.0%} "
+        f"({GROUP_NAMES[high.group]}, {high.edge}) of their meetings, and {lost} of them kept none."
+    )
+
+
+def training_sentences(log: pd.DataFrame, checkpoints: pd.DataFrame, n_parameters: int) -> str:
+    """How long the model was trained, and whether the loss had flattened."""
+    seen = log[log.val_en.notna()]
+    last = seen.iloc[-1]
+    before = seen[seen.tokens <= 0.8 * last.tokens].iloc[-1]
+    words = ", ".join(f"{LANGUAGES[la]} {last[f'val_{la}']:.2f} (from {before[f'val_{la}']:.2f})" for la in LANGUAGES)
+    return (
+        f"{n_parameters / 1e6:.1f} million parameters read {last.tokens / 1e6:.1f} million tokens in {int(last.step):,} steps "
+        f"({checkpoints.epoch.iloc[-1] + 1} epochs begun, median {log.tokens_per_s.median():,.0f} tokens a second). Validation loss in nats a token at the end, "
+        f"and at {before.tokens / 1e6:.0f} million tokens: {words}. Losses of different languages cannot be compared: their tokens differ in size."
+    )
+
+
+def learning_sentences(means: pd.DataFrame, chance: float, outcome: str = "reciprocal_rank") -> str:
+    """How well `full` concepts are translated at the last checkpoint, by direction."""
+    own = means[(means.tokens == means.tokens.max()) & (means.group == "full") & (means.outcome == outcome)]
+    parts = [f"{r.direction.replace('-', ' → ')} {interval(r['mean'], r.ci_low, r.ci_high)}" for _, r in own.iterrows()]
+    above = int((own.ci_low > chance).sum())
+    return (
+        f"MRR among ten of concepts whose words may all meet (n = {own.n.min()} a direction, chance {chance:.3f}): {'; '.join(parts)}. "
+        f"{above} of {len(own)} intervals lie above chance."
+    )
+
+
+def hypotheses_table(confirmatory: pd.DataFrame) -> pd.DataFrame:
+    """The tests that were fixed in advance, with their results."""
+    names = CONTRAST_NAMES | {"pivot_only - chance": "pivot only − chance"}
+    return pd.DataFrame(
+        {
+            "contrast": confirmatory.contrast.map(names),
+            "effect on MRR": [interval(*r, digits=3) for r in confirmatory[["estimate", "ci_low", "ci_high"]].to_numpy()],
+            "p": confirmatory.p.map("{:.4f}".format),
+            "p (Holm)": confirmatory.p_holm.map(lambda p: "–" if np.isnan(p) else f"{p:.4f}"),
+            "concepts": confirmatory.n,
+        }
+    )
+
+
+def verdict(confirmatory: pd.DataFrame, alpha: float = 0.05) -> str:
+    """In words, what the fixed tests say."""
+    rows = confirmatory.set_index("contrast")
+    lines = []
+    says = {
+        "direct": ("Direct co-occurrence helps", "Direct co-occurrence hurts", "No effect of direct co-occurrence was found"),
+        "pivot": ("A path through English helps", "A path through English hurts", "No effect of a path through English was found"),
+        "interaction": (
+            "the two help each other",
+            "the two stand in for each other: what one adds is less where the other is there",
+            "no interaction was found",
+        ),
+        "pivot_only - none": (
+            "Words that never meet are translated better where a path through English is open",
+            "Words that never meet are translated worse where a path through English is open",
+            "For words that never meet, an open path through English makes no difference that was found",
+        ),
+    }
+    for name, (up, down, none) in says.items():
+        row = rows.loc[name]
+        text = none if not row.p_holm < alpha else up if row.estimate > 0 else down
+        lines.append(
+            f"{text[0].upper()}{text[1:]} ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, Holm {row.p_holm:.4f}, n = {row.n})."
+        )
+    row = rows.loc["pivot_only - chance"]
+    above = "above" if row.p < alpha and row.estimate > 0 else "not above"
+    lines.append(
+        f"Words that never met but share an open path are translated {above} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f})."
+    )
+    return " ".join(lines)
+
+
+def null_sentence(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
+    """How often the null of foreign translations shows an effect."""
+    null = contrasts[(contrasts.target == "foreign") & contrasts.contrast.isin(list(CONTRAST_NAMES))]
+    return (
+        f"With another concept's translation in place of the own, {int((null.p < alpha).sum())} of {len(null)} contrasts (outcomes and contrasts of the "
+        f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance."
+    )
+
+
+def power_sentence(detectable: pd.DataFrame) -> str:
+    """The smallest effects that the design would find."""
+    rows = detectable.set_index("contrast")
+    words = "; ".join(f"{CONTRAST_NAMES[c]} {rows.detectable[c]:.3f}" for c in ("direct", "interaction", "pivot_only - none"))
+    return f"With {int(rows.n_blocks.iloc[0])} blocks, effects on MRR of this size are found in four of five such experiments (α = .05): {words}."
+
+
+def dose_table(dose: pd.DataFrame) -> pd.DataFrame:
+    """Dose–response on edges that are not cut, over all groups in which the edge is open."""
+    rows = dose[dose.contrast.str.endswith("in all")]
+    return pd.DataFrame(
+        {
+            "direction": rows.direction,
+            "edge": rows.contrast.str.replace(" in all", ""),
+            "partial Spearman": [interval(*r) for r in rows[["estimate", "ci_low", "ci_high"]].to_numpy()],
+            "p": rows.p.map("{:.4f}".format),
+            "concepts": rows.n,
+        }
+    )
+
+
+def english_sentences(contrasts: pd.DataFrame, first: int, last: int) -> str:
+    """Whether `pivot_only` concepts show more English in the middle layers than `full` ones."""
+    rows = contrasts[contrasts.contrast == "full - pivot_only"].set_index("outcome")
+    open_path = contrasts[contrasts.contrast == "pivot"].set_index("outcome")
+    row, path = rows.loc["english"], open_path.loc["english"]
+    found = "more" if row.ci_high < 0 else "less" if row.ci_low > 0 else "neither more nor less, as far as can be told,"
+    return (
+        f"Between blocks {first + 1} and {last + 1}, concepts whose words never meet but have a path through English show {found} English than "
+        f"concepts with both ways: both ways − pivot only {interval(row.estimate, row.ci_low, row.ci_high, 4)} (p = {row.p:.4f}, n = {row.n}). An open path by itself "
+        f"changes what these layers say of the English word by {interval(path.estimate, path.ci_low, path.ci_high, 4)} (p = {path.p:.4f}, n = {path.n})."
+    )
+
+
+def label_table(shares: pd.DataFrame) -> pd.DataFrame:
+    """Share of items called pivot, by rule and group."""
+    return pd.DataFrame(
+        {
+            "rule": shares.rule,
+            "group": shares.group.map(GROUP_NAMES),
+            "called pivot": [interval(*r) if np.isfinite(r).all() else "–" for r in shares[["share", "low", "high"]].to_numpy(float)],
+            "concepts": shares.n,
+            "items": shares.n_items,
+            "wrong answers": shares.n_wrong,
+        }
+    )

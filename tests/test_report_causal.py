@@ -1,0 +1,68 @@
+"""The sentences of notebook 06 say what the tables say."""
+
+import numpy as np
+import pandas as pd
+
+from semantic_pivots import checkpoints, figures_causal, report_causal
+from semantic_pivots.severance import EDGES, GROUPS
+
+
+def fixed(**effects):
+    """A table of the fixed tests: name -> (estimate, p)."""
+    rows = []
+    for name in (*checkpoints.PRIMARY, "pivot_only - chance"):
+        estimate, p = effects.get(name.replace(" - ", "_"), (0.0, 0.9))
+        rows.append({"contrast": name, "estimate": estimate, "ci_low": estimate - 0.01, "ci_high": estimate + 0.01, "p": p, "p_holm": min(1, 4 * p), "n": 80})
+    return pd.DataFrame(rows)
+
+
+def test_the_verdict_follows_sign_and_corrected_p():
+    assert "Direct co-occurrence helps (0.100" in report_causal.verdict(fixed(direct=(0.1, 0.001)))
+    assert "Direct co-occurrence hurts (-0.100" in report_causal.verdict(fixed(direct=(-0.1, 0.001)))
+    assert "No effect of direct co-occurrence was found" in report_causal.verdict(fixed(direct=(0.1, 0.02)))  # .08 after Holm
+    assert "stand in for each other" in report_causal.verdict(fixed(interaction=(-0.1, 0.001)))
+    assert "translated better where a path through English is open" in report_causal.verdict(fixed(pivot_only_none=(0.1, 0.001)))
+    assert "translated not above chance" in report_causal.verdict(fixed()) and "translated above chance" in report_causal.verdict(
+        fixed(pivot_only_chance=(0.1, 0.01))
+    )
+
+
+def test_the_table_of_tests_has_one_row_a_test():
+    table = report_causal.hypotheses_table(fixed(direct=(0.1, 0.001)))
+    assert len(table) == 5 and table["p (Holm)"].iloc[0] == "0.0040"
+
+
+def severance():
+    rows = []
+    for b in range(3):
+        for g, cuts in GROUPS.items():
+            for edge in EDGES:
+                cut, (first, second) = edge in cuts, edge.split("-")
+                rows.append({"concept_id": f"{g}{b}", "group": g, "block": b, "triple": "fr-en-ja", "edge": edge, "cut": cut, "n_both_before": 9})
+                rows[-1] |= {"n_both_after": 0 if cut else 6, "n_first_before": 50, "n_first_after": 50, "n_second_before": 40, "n_second_after": 41}
+                rows[-1] |= {"first_lang": first, "second_lang": second}
+    return pd.DataFrame(rows)
+
+
+def test_figures_draw_what_they_are_given():
+    fig, axes = figures_causal.meetings(severance())
+    assert [a.get_title() for a in axes] == ["French – Japanese", "French – English", "English – Japanese"]
+    means = pd.DataFrame([(d, "reciprocal_rank", g, 0.4, 0.3, 0.5, 9) for d in ("fr-ja", "fr-ja + ja-fr") for g in GROUPS])
+    means.columns = ["direction", "outcome", "group", "mean", "ci_low", "ci_high", "n"]
+    fig, axes = figures_causal.two_by_two(means, 0.293)
+    assert [a.get_title() for a in axes[0]] == ["fr → ja", "both directions"]
+    fig, ax = figures_causal.learning(pd.concat([means.assign(tokens=t) for t in (1e6, 2e6)]), 0.293)
+    assert len(ax.lines) == 3  # two directions and chance
+    drawn = pd.concat([fixed().assign(outcome=o, target=t) for o in ("reciprocal_rank", "score") for t in ("own", "foreign")])
+    fig, axes = figures_causal.forest(drawn, {"reciprocal_rank": "a", "score": "b"})
+    assert len(axes) == 2 and len(axes[0].get_yticklabels()) == len(checkpoints.PRIMARY)
+    fig, ax = figures_causal.development(pd.concat([fixed().assign(tokens=t) for t in (1e6, 2e6)]))
+    assert ax.get_xscale() == "log"
+
+
+def test_the_cut_edges_and_the_changed_counts_are_told():
+    table = severance()
+    collateral = pd.DataFrame({"group": ["full"], "edge": ["source-pivot"], "kept": [0.5], "n": [3], "n_lost": [1]})
+    text = report_causal.severance_sentences(table, collateral, 1234)
+    assert "1,234 documents" in text and "after them in **0**" in text and "2.5%" in text and np.isclose(table[table.cut].n_both_before.sum(), 108)
+    assert "108" in text
