@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications]
+#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means]
 #     writes: []
 # ---
 
@@ -32,7 +32,7 @@ model = "packaged:gemma-3-270m"
 # %%
 from IPython.display import Markdown, display
 
-from semantic_pivots import artifacts, figures, report, report_behavior, report_layers, task
+from semantic_pivots import artifacts, figures, report, report_behavior, report_causal, report_layers, task
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
 figures.use_style()
@@ -46,12 +46,12 @@ ability = store.read("ability")
 #
 # | notebook | asks | reads | writes |
 # |---|---|---|---|
-# | [01 · task construction](01_task_construction.ipynb) | How well do real models translate single words, in twelve directions? | lexicon | prompts, scores, ability, ability_by |
-# | [02 · layer tracing](02_layer_tracing.ipynb) | What would each layer say while the model translates? | prompts, scores, corpus | traces, layer_means, milestones, lens_divergence |
-# | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts tell which? | traces, scores, corpus | behaviors, cooccurrence, correlation, attribution and what belongs to it |
+# | [01 · task construction](01_task_construction.ipynb) | How well do real models translate single words, in twelve directions? | lexicon | prompts, scores, formats, ability, ability_by |
+# | [02 · layer tracing](02_layer_tracing.ipynb) | What would each layer say while the model translates? | prompts, scores, corpus | traces, layer_constants, layer_means, milestones, lens_divergence |
+# | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts tell which? | traces, scores, forms, both corpora | behaviors, cooccurrence, correlation, attribution and what belongs to it |
 # | 04 · pivot discovery (planned) | Which words are the pivots? | traces, corpus | pivots, pivot_mass |
 # | 05 · dataset reconstruction (planned) | Does training on pivot-rich documents help? | corpus, pivots | selection, training, transfer |
-# | 06 · causal tests (planned) | What happens when a pair never meets, or a pivot is removed? | all | interventions, severance |
+# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet? (What happens when a pivot is removed is planned.) | lexicon, forms, corpus, the known-corpus model | severance, checkpoint_scores, hypotheses, contrasts and what belongs to them |
 
 # %% [markdown]
 # ## The main results so far
@@ -93,6 +93,28 @@ tables = [t[(t.model == model) & (t.get("corpus", "corpus") == "corpus")] for t 
 display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"), model)))
 
 # %% [markdown]
+# **Where the corpus is known.** A small model was trained on this repository's corpus and nothing else, so its counts are
+# no proxies:
+
+# %%
+known, known_delta = store.read("known_attribution"), store.read("known_delta_auc")
+display(Markdown(report_behavior.auc_sentences(known, known_delta)))
+
+# %% [markdown]
+# ### An experiment: words that were never allowed to meet (notebook 06)
+#
+# Before that small model was trained, a lot decided for each of some hundreds of concepts whether its French and Japanese word may meet in a
+# document, and whether each may meet the English one. What that did to translation between French and Japanese, by
+# tests that were fixed beforehand:
+
+# %%
+hypotheses = store.read("hypotheses")
+report_causal.hypotheses_table(hypotheses)
+
+# %%
+display(Markdown(report_causal.verdict(hypotheses)))
+
+# %% [markdown]
 # ## How the measure is controlled
 #
 # The score's control is built in: the same target after nine distractors. A model that likes the target whatever it
@@ -106,10 +128,10 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 # %% [markdown]
 # ## What is not yet there
 #
-# * The pivots themselves are not looked for yet, nothing is intervened on, and nothing is trained: notebooks 04 to 06
-#   are planned. What a lens shows is no proof of cause.
-# * The pre-training corpora of both models are not available, so the counts are proxies. The claim needs a model whose
-#   corpus is known.
+# * The pivots themselves are not looked for in the corpus yet, no layer is intervened on, and no pivot-aware training set is built:
+#   notebooks 04 and 05 and the second half of 06 are planned. What a lens shows is no proof of cause.
+# * The pre-training corpora of Gemma and SmolLM2 are not available, so their counts are proxies. The model whose corpus is
+#   known is small, read little text, and stands for one seed and one triple of languages.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.
 # * The default models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
 #   model hub can run; any hub model can be scored with `make all SET="model=hub:<id>@<revision>"`.
