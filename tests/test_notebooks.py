@@ -41,8 +41,8 @@ def test_every_cell_ran_in_order_without_error(notebook):
 
 
 def test_it_reads_as_a_story(notebook):
-    """At least as much prose as code, short cells, a title first and the way on last."""
-    code = [c for c in notebook.cells if c.cell_type == "code"]
+    """At least as much prose as code, short cells (the list of parameters apart), a title first and the way on last."""
+    code = [c for c in notebook.cells if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])]
     prose = [c for c in notebook.cells if c.cell_type == "markdown"]
     assert max(len(c.source.splitlines()) for c in code) <= 15
     assert sum(len(c.source) for c in prose) >= sum(len(c.source) for c in code)

@@ -10,7 +10,7 @@ from semantic_pivots.severance import EDGES, GROUPS
 def fixed(**effects):
     """A table of the fixed tests: name -> (estimate, p)."""
     rows = []
-    for name in (*checkpoints.PRIMARY, "pivot_only - chance"):
+    for name in (*checkpoints.PRIMARY, "pivot_only - chance", "none - chance"):
         estimate, p = effects.get(name.replace(" - ", "_"), (0.0, 0.9))
         rows.append({"contrast": name, "estimate": estimate, "ci_low": estimate - 0.01, "ci_high": estimate + 0.01, "p": p, "p_holm": min(1, 4 * p), "n": 80})
     return pd.DataFrame(rows)
@@ -27,9 +27,16 @@ def test_the_verdict_follows_sign_and_corrected_p():
     )
 
 
+def test_only_an_experiment_without_effects_says_that_meetings_are_not_what_it_learns_from():
+    known = {"none_chance": (0.2, 0.001)}
+    assert "not learnt from meetings" in report_causal.verdict(fixed(**known))
+    assert "not learnt from meetings" not in report_causal.verdict(fixed(direct=(0.1, 0.001), **known))
+    assert "not learnt from meetings" not in report_causal.verdict(fixed())
+
+
 def test_the_table_of_tests_has_one_row_a_test():
     table = report_causal.hypotheses_table(fixed(direct=(0.1, 0.001)))
-    assert len(table) == 5 and table["p (Holm)"].iloc[0] == "0.0040"
+    assert len(table) == 6 and table["p (Holm)"].iloc[0] == "0.0040"
 
 
 def severance():
@@ -64,5 +71,11 @@ def test_the_cut_edges_and_the_changed_counts_are_told():
     table = severance()
     collateral = pd.DataFrame({"group": ["full"], "edge": ["source-pivot"], "kept": [0.5], "n": [3], "n_lost": [1]})
     text = report_causal.severance_sentences(table, collateral, 1234)
-    assert "1,234 documents" in text and "after them in **0**" in text and "2.5%" in text and np.isclose(table[table.cut].n_both_before.sum(), 108)
-    assert "108" in text
+    assert (
+        "1,234 documents" in text
+        and "after them in **0**" in text
+        and "0.71% more" in text
+        and "at most 1 more" in text
+        and table[table.cut].n_both_before.sum() == 162
+    )
+    assert "met in 162 documents" in text

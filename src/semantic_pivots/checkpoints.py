@@ -125,17 +125,17 @@ def pooled(table: pd.DataFrame, directions: Sequence[str], names: Sequence[str])
 def confirmatory(
     outcome: pd.DataFrame, assignment: pd.DataFrame, chance: float, n_permutations: int = 9999, n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """The tests that were fixed in advance: ``PRIMARY`` contrasts of the reciprocal rank, Holm over them, and pivot_only against chance.
+    """The tests that were fixed in advance: ``PRIMARY`` contrasts of the reciprocal rank, Holm over them; and the two groups whose words never meet against chance.
 
     Args:
         outcome: of :func:`pooled`.
         chance: reciprocal rank of a random order.
 
     Returns:
-        As :func:`.factorial.contrasts`, with p_holm over the four contrasts (null in the row of chance, a family of its own).
+        As :func:`.factorial.contrasts`, with p_holm over the four contrasts (null in the rows of chance, which are no contrasts of groups).
     """
     table = contrasts(outcome, assignment, ["reciprocal_rank"], {"reciprocal_rank": chance}, n_permutations, n_resamples, seed=seed)
-    table = table.set_index("contrast").loc[[*PRIMARY, "pivot_only - chance"]].reset_index()
+    table = table.set_index("contrast").loc[[*PRIMARY, "pivot_only - chance", "none - chance"]].reset_index()
     table["p_holm"] = np.nan
     main = table.contrast.isin(PRIMARY)
     table.loc[main, "p_holm"] = holm(table.p[main].to_numpy())
