@@ -23,7 +23,7 @@ from tests.bench_counting import bench_counting
 from tests.bench_lens import bench_lens
 from tests.bench_training import bench_training
 
-N_REFERENCE, N_SHARE, N_TRACE, PAIR, SEED = 48, 300, 64, ("en", "fr"), 20251
+N_REFERENCE, N_SHARE, N_TRACE, PAIR, SEED = 48, 300, 24, ("en", "fr"), 20251
 
 
 def best(function, repeats: int = 3) -> float:
