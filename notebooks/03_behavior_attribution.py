@@ -319,8 +319,7 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 
 # %%
 severance, manifest = experiment.read_severance(), experiment.read_manifest()
-assignment, _, all_forms = experiment.draw_groups(severance, lexicon)
-folder, _ = experiment.cut_corpus(severance, assignment, all_forms)
+folder, _ = experiment.cut_corpus(severance, experiment.read_assignment(), matching.read_forms(lexicon))
 experiment.require_same_corpus(folder, manifest)
 true_counts = cooccurrence.cooccurrence_table(cooccurrence.count_documents(folder, vocabulary, cache=cache), "own corpus")
 known_labels = labels[labels.model == known_model]

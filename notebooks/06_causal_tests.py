@@ -61,11 +61,12 @@
 # %% [markdown]
 # ## Parameters
 #
-# `n_blocks` is how many blocks of four concepts are scored, at most. Layers are counted from 0; `first_layer` and `last_layer` bound the middle of the network for the question about English.
+# `redraw` draws the groups anew and compares them with the ones in the model's folder. `n_blocks` is how many blocks of four concepts are scored, at most. Layers are counted from 0; `first_layer` and `last_layer` bound the middle of the network for the question about English.
 
 # %% tags=["parameters"]
 profile = "laptop"
 known_model = "known-corpus"
+redraw = True
 n_blocks = 1000
 n_prompt_sets = 2
 first_layer = 1
@@ -99,8 +100,11 @@ chance = report.chance_mrr()
 # to matter, and if they seldom stand in text of another language. How many concepts each condition leaves:
 
 # %%
-assignment, funnel, forms = experiment.draw_groups(setting, lexicon)
-funnel
+assignment, forms = experiment.read_assignment(), matching.read_forms(lexicon)
+if redraw:  # the lot, from counts of the whole corpus, once more: it must be the one that the model's corpus was cut by
+    drawn, funnel, _ = experiment.draw_groups(setting, lexicon)
+    pd.testing.assert_frame_equal(drawn, assignment)
+    display(funnel)
 
 # %% [markdown]
 # The groups before any cut, medians of documents. By the draw they differ only by chance.

@@ -65,6 +65,10 @@ def test_published_checkpoints_are_loaded_by_name_and_old_ones_go(finished_run, 
     manifest = experiment.read_manifest(home)
     assert manifest["config"]["corpus"] == "" and str(tmp_path) not in json.dumps(manifest)
     assert manifest["assignment_sha256"] == assignment_digest(assignment) and manifest["severance"]["triple"] == "fr-en-ja"
+    pd.testing.assert_frame_equal(experiment.read_assignment(home), assignment)
+    assignment.assign(group="none").to_parquet(home / experiment.ASSIGNMENT)
+    with pytest.raises(models.ModelError, match="digest"):
+        experiment.read_assignment(home)
     monkeypatch.setattr(models, "ROOT", root)
     lm = models.load(models.KNOWN_CORPUS, dtype="float32")
     assert lm.n_layers == 2 and lm.checksum != models.load(f"{models.KNOWN_CORPUS}@tokens-1k", dtype="float32").checksum
@@ -98,8 +102,7 @@ def test_committed_checkpoints_are_those_of_the_manifest():
 
 def test_committed_groups_are_blocked_and_of_the_manifest():
     manifest = experiment.read_manifest()
-    assignment = pd.read_parquet(experiment.HOME / pretrain.ASSIGNMENT)
-    assert assignment_digest(assignment) == manifest["assignment_sha256"]
+    assignment = experiment.read_assignment()  # compares it with the manifest
     assert (assignment.groupby("block").group.agg(set) == set(GROUPS)).all() and assignment.concept_id.is_unique
     assert manifest["severance"] == vars(experiment.read_severance())
 

@@ -23,10 +23,11 @@ from .mixture import corpus_digest
 from .models import KNOWN_CORPUS, ModelError, cache_directory
 from .severance import Triple, assign, assignment_digest, eligible, sever_corpus
 
-__all__ = ["HOME", "Severance", "read_settings", "read_severance", "read_manifest", "draw_groups", "cut_corpus", "require_same_corpus"]
+__all__ = ["HOME", "Severance", "read_settings", "read_severance", "read_manifest", "read_assignment", "draw_groups", "cut_corpus", "require_same_corpus"]
 
 HOME = ROOT / "data" / "models" / KNOWN_CORPUS
 CORPUS = ROOT / "data" / "corpus"
+ASSIGNMENT = "assignment.parquet"
 CUTS = "cuts.csv"
 
 
@@ -72,6 +73,21 @@ def read_manifest(home: Path = HOME) -> dict:
     if not (home / "manifest.json").is_file():
         raise ModelError(f"{KNOWN_CORPUS}: {home / 'manifest.json'} is not there. 'make pretrain' trains the model and writes it")
     return json.loads((home / "manifest.json").read_text())
+
+
+def read_assignment(home: Path = HOME) -> pd.DataFrame:
+    """The draw that the trained model's corpus was cut by (:func:`.severance.assign`).
+
+    Raises:
+        ModelError: if it is not there, or not the one of the manifest.
+    """
+    expected = read_manifest(home)["assignment_sha256"]
+    if not (home / ASSIGNMENT).is_file():
+        raise ModelError(f"{KNOWN_CORPUS}: {home / ASSIGNMENT} is not there. Restore data/ (git checkout -- data), or train anew: make pretrain")
+    assignment = pd.read_parquet(home / ASSIGNMENT)
+    if (seen := assignment_digest(assignment)) != expected:
+        raise ModelError(f"{KNOWN_CORPUS}: {home / ASSIGNMENT} has digest {seen}, the manifest {expected}. Restore data/ (git checkout -- data)")
+    return assignment
 
 
 def draw_groups(severance: Severance, lexicon: pd.DataFrame, corpus: Path = CORPUS) -> tuple[pd.DataFrame, pd.DataFrame, matching.Vocabulary]:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from .figures import COLORS
 from .task import LANGUAGES
@@ -17,6 +18,7 @@ __all__ = ["LABEL_COLORS", "label_bars", "pivot_languages", "mass", "meetings", 
 LABEL_COLORS = {"cooccurrence": COLORS[0], "pivot": COLORS[1], "wrong": "#bdbdbd", "excluded": "#e6e6e6"}
 RULES = {"released": "as released", "paper": "as in the paper's text", "robust": "robust (ours)"}
 OWN_NOTE = "Counts are of the documents the model was trained on."
+MIN_ITEMS = 10  # a share of fewer is drawn pale
 NOTE = "Counts are of this repository's corpus: proxies, unless the model was trained on it."
 
 
@@ -75,13 +77,16 @@ def pivot_languages(table: pd.DataFrame) -> tuple[Figure, Axes]:
     fig, ax = plt.subplots(figsize=(7, 0.27 * len(order) + 1.4), layout="constrained")
     left = np.zeros(len(order))
     named = {la: (LANGUAGES[la], COLORS[k]) for k, la in enumerate(LANGUAGES)} | {"other": ("no form of the concept's words", "#d9d9d9")}
-    for language, (label, color) in named.items():
-        part = rows[rows.language == language].share.to_numpy()
-        ax.barh(range(len(order)), part, left=left, color=color, label=label, height=0.8)
-        left += np.nan_to_num(part)
-    ax.set(xlabel="share of the items called pivot", xlim=(0, 1))
+    for language, (_, color) in named.items():
+        part = rows[rows.language == language]
+        bars = ax.barh(range(len(order)), part.share, left=left, color=color, height=0.8)
+        for bar, n in zip(bars, part.n):
+            bar.set_alpha(0.3 if n < MIN_ITEMS else 1.0)
+        left += np.nan_to_num(part.share)
+    ax.set(xlabel=f"share of the items called pivot (pale: fewer than {MIN_ITEMS} items)", xlim=(0, 1))
     _rows(ax, order)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    handles = [Patch(color=color, label=label) for label, color in named.values()]
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     return fig, ax
 
 
@@ -190,6 +195,10 @@ def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarra
             ax.scatter(rows.auc, y, s=24, marker=marker, edgecolor=color, facecolor=np.where(rows.p_holm < 0.05, color, "white"), zorder=3, lw=1.2)
         ax.axvline(0.5, color="0.4", ls="--", lw=1)
         ax.set(title=title, xlabel="AUC, co-occurrence against pivot", xlim=(0, 1))
+        undefined = attribution[(attribution.rule == rule) & (attribution.predictor == "log_both") & (attribution.note != "")]
+        for y, n_pos, n_neg in zip(_name(undefined).map(order.index), undefined.n_pos, undefined.n_neg):
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            ax.text(0.5, y, f"{n_pos} against {n_neg} items", ha="center", va="center", fontsize=7.5, color="0.45", bbox=box)
         _rows(ax, order)
     handles = [Line2D([], [], color=c, marker=m, ls="-", label=f"documents with {label}") for label, c, m, _ in names.values()]
     handles += [
@@ -197,7 +206,7 @@ def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarra
         Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="not"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
-    _say_proxy(fig, note=note)
+    _say_proxy(fig, note=note + " Where one class has too few items for an AUC, the sizes of both are given (co-occurrence against pivot).")
     return fig, axes
 
 

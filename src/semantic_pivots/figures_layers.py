@@ -181,7 +181,7 @@ def english(table: pd.DataFrame) -> tuple[Figure, Axes]:
     wanted = {"english_leads": ("its English word", COLORS[2], "o"), "third_leads": ("its word in the fourth language", COLORS[3], "D")}
     wanted |= {"control_leads": ("another concept's English word", "0.45", "s")}
     directions = list(dict.fromkeys(table[table.measure == "english_leads"].direction))
-    fig, ax = plt.subplots(figsize=(6.4, 0.36 * len(directions) + 1.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(6.4, 0.36 * len(directions) + 1.4), layout="constrained")
     for k, (measure, (label, color, marker)) in enumerate(wanted.items()):
         rows = table[table.measure == measure].set_index("direction").loc[directions]
         y = np.arange(len(directions)) + (k - 1) * 0.2
@@ -189,7 +189,7 @@ def english(table: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.set(yticks=range(len(directions)), xlim=(-0.02, 1), xlabel="share of rightly answered words where it leads in some layer before the last")
     ax.set_yticklabels(directions)
     ax.invert_yaxis()
-    fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     return fig, ax
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from . import task
 from .artifacts import ROOT, atomic_path
-from .experiment import HOME, Severance, cut_corpus, draw_groups, read_settings
+from .experiment import ASSIGNMENT, HOME, Severance, cut_corpus, draw_groups, read_settings
 from .fingerprint import canonical, sha256_text
 from .mixture import corpus_digest
 from .models import cache_directory
@@ -29,7 +29,6 @@ from .training import TrainingConfig, train
 
 __all__ = ["publish", "main"]
 
-ASSIGNMENT = "assignment.parquet"
 LOG = "log.csv"
 
 
