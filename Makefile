@@ -21,7 +21,7 @@ else
   READY := $(VENV)/.ready
 endif
 
-.PHONY: help env all test smoke bench pretrain lab data lock clean
+.PHONY: help env all test smoke bench pretrain select lab data lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -53,6 +53,11 @@ bench: $(READY) ## time scoring, tracing, counting and training against plain re
 
 pretrain: $(READY) ## cut the corpus and train the known-corpus model anew (hours; goes on where it was)
 	$(RUN) -m semantic_pivots.pretrain
+
+select: $(READY) ## a pivot-aware training set: CORPUS=files or folders OUT=folder [BUDGET=tokens LEXICON=file]
+	@test -n "$(CORPUS)" -a -n "$(OUT)" || { echo "usage: make select CORPUS='files or folders' OUT=folder [BUDGET=tokens] [LEXICON=file] [TOKENIZER=file]"; exit 2; }
+	$(RUN) -m semantic_pivots.select --corpus $(CORPUS) --out "$(OUT)" \
+	  $(if $(BUDGET),--budget $(BUDGET)) $(if $(LEXICON),--lexicon "$(LEXICON)") $(if $(TOKENIZER),--tokenizer "$(TOKENIZER)")
 
 lab: $(READY) ## open JupyterLab on the paired notebooks
 	$(RUN) -m semantic_pivots.run --sync

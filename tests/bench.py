@@ -1,6 +1,6 @@
-"""Time scoring, tracing, counting, training and lenses against plain references, each on the same items in one run ('make bench').
+"""Time the parts of the analysis against plain references, or at two sizes, each on the same items in one run ('make bench').
 
-The references (tests/reference.py, tests/bench_counting.py, tests/bench_training.py, tests/bench_lens.py) are written from the definitions alone. Printed: the ratio
+The references (tests/reference.py, tests/bench_*.py) are written from the definitions alone. Printed: the ratio
 of the times, the largest differences of the values, and what share of the machine's measured matrix-product peak the
 fast scoring reaches on a larger set.
 """
@@ -20,7 +20,10 @@ from semantic_pivots import lens, models, scoring, task, tokens
 from semantic_pivots.artifacts import ROOT
 from tests import reference
 from tests.bench_counting import bench_counting
+from tests.bench_interventions import bench_interventions
 from tests.bench_lens import bench_lens
+from tests.bench_pivots import bench_pivots
+from tests.bench_reconstruction import bench_reconstruction
 from tests.bench_training import bench_training
 
 N_REFERENCE, N_SHARE, N_TRACE, PAIR, SEED = 48, 300, 24, ("en", "fr"), 20251
@@ -129,6 +132,7 @@ def bench_tracing() -> None:
 def main() -> None:
     """Run the benchmarks named on the command line (all if none is) and print their tables."""
     known = {"scoring": bench_scoring, "tracing": bench_tracing, "counting": bench_counting, "training": bench_training, "lens": bench_lens}
+    known |= {"pivots": bench_pivots, "interventions": bench_interventions, "reconstruction": bench_reconstruction}
     for name in sys.argv[1:] or known:
         if name not in known:
             sys.exit(f"unknown benchmark {name!r}; known: {', '.join(known)}")

@@ -1,6 +1,5 @@
 """The sentences of notebook 06 say what the tables say."""
 
-import numpy as np
 import pandas as pd
 
 from semantic_pivots import checkpoints, figures_causal, report_causal

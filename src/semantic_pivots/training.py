@@ -251,10 +251,14 @@ def cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, low: bool = Fa
 
 
 class Network:
-    """The model with its forward pass: compiled and in bfloat16 where the configuration says so."""
+    """The model with its forward pass: compiled and in bfloat16 where the configuration says so.
 
-    def __init__(self, config: TrainingConfig):
-        self.config, self.model = config, make_model(config)
+    Args:
+        model: a causal LM whose body is ``model.model``, float32; one with weights drawn from the configuration's seed if not given.
+    """
+
+    def __init__(self, config: TrainingConfig, model: nn.Module | None = None):
+        self.config, self.model = config, make_model(config) if model is None else model
         self.low = config.precision == "bfloat16"
         self.embedding, self.body, self.part = self.model.model.embed_tokens, self.model.model, _head_part
         if config.compile and (os.environ.get("CXX") or any(map(shutil.which, ("g++", "clang++", "c++")))):
@@ -282,12 +286,13 @@ class Trainer:
         out: its folder.
         tokens: the corpus.
         tokenizer: the tokenizer that made ``tokens``.
+        network: what is trained, from the weights it has (a new model if not given). It is not taken back to them.
 
     Raises:
         ValueError: if the folder holds a run of another configuration, corpus or tokenizer.
     """
 
-    def __init__(self, config: TrainingConfig, out: Path, tokens: TokenCorpus, tokenizer: Tokenizer):
+    def __init__(self, config: TrainingConfig, out: Path, tokens: TokenCorpus, tokenizer: Tokenizer, network: Network | None = None):
         if (size := tokenizer.get_vocab_size()) != config.vocabulary:
             raise ValueError(f"the configuration's vocabulary is {config.vocabulary}, the tokenizer has {size} tokens")
         torch.set_num_threads(config.threads)
@@ -296,7 +301,7 @@ class Trainer:
         kept = self._kept()
         self.config = config = replace(config, precision=kept["config"]["precision"]) if kept and config.precision == "auto" else resolved(config)
         self.facts = {"corpus_sha256": tokens.digest, "tokenizer_sha256": sha256_text(tokenizer.to_str()), "config": json.loads(canonical(asdict(config)))}
-        self.network = Network(config)
+        self.network = Network(config) if network is None else network
         self.optimizers = make_optimizers(self.network.model, config)
         self.log: list[dict] = []
         if kept:

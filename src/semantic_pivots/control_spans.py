@@ -1,0 +1,263 @@
+"""Spans to compare a pivot span with: as large, as frequent, as long, of the same script, and as near to the target.
+
+Taking anything out of a state that points at the target takes a part of the target out. A control that points elsewhere is
+therefore no control. Three kinds stand beside the pivots:
+
+``matched``
+    real tokens, one for each pivot token: of the same script, alike in corpus frequency, rank in the vocabulary, length of the direction,
+    cosine to the target's direction, and cosine to the tokens of the span that were chosen before it.
+``transplanted``
+    built directions with exactly the pivots' cosines to the target and among themselves, but with what is left beside the target
+    taken from tokens of other concepts. They are no tokens of the vocabulary.
+``shuffled``
+    another concept's pivots as they are, not matched on the cosine: the usual control.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .interventions import spans, token_directions
+from .matching import fold
+from .models import LanguageModel
+
+__all__ = ["TokenFacts", "token_facts", "pivot_tokens", "match_tokens", "transplant", "describe", "balance"]
+
+SHORTLIST = 96  # candidates for a token, of which those are chosen that also fit the other tokens of the span
+FAMILY = 32  # and of candidates that begin like its first token
+STEM = 4  # letters: tokens that begin alike are taken for forms or derivations of one word
+# What a difference of one standard deviation counts: the cosine to the target is what matters most
+WEIGHTS = {"frequency": 1.0, "rank": 0.5, "norm": 1.0, "cosine": 12.0, "mutual": 6.0}
+TO_HIRAGANA = {code: code - 0x60 for code in range(0x30A1, 0x30F7)}
+
+
+def _plain(text: str) -> str:
+    """Text as it is compared, whatever its case, width or kana."""
+    return fold(text).strip().translate(TO_HIRAGANA)
+
+
+def _script(text: str) -> str:
+    """`latin`, `han`, `kana`, or "" for what is no word of one of them."""
+    found = {unicodedata.name(c, "").split(" ")[0] for c in text}
+    if not text or not found <= {"LATIN", "CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}:
+        return ""
+    return "latin" if found == {"LATIN"} else "" if "LATIN" in found else "han" if "CJK" in found else "kana"
+
+
+def _stems(text: str) -> set[str]:
+    """What a word shares with its forms and derivations: its first letters, each of its Han characters, or its first two kana."""
+    script = _script(text)
+    if script == "han":
+        return {c for c in text if _script(c) == "han"}
+    return {text[: STEM if script == "latin" else 2]} if text else set()
+
+
+@dataclass(frozen=True, eq=False)
+class TokenFacts:
+    """What the tokens of a model are matched on.
+
+    Attributes:
+        directions: unit vectors along which the lens reads each token, [vocabulary, d].
+        norm: their lengths before scaling, [vocabulary].
+        frequency: log(1 + count in a sample of the corpus), [vocabulary].
+        rank: log(1 + id), [vocabulary]: vocabularies are listed by how early, and so how often, a token was merged.
+        texts: text of each token as it is compared.
+        classes: script and whether a space stands before; "" for a token that is no word.
+    """
+
+    directions: Tensor
+    norm: np.ndarray
+    frequency: np.ndarray
+    rank: np.ndarray
+    texts: list[str]
+    classes: np.ndarray
+    by_stem: dict[str, list[int]] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def spread(self) -> dict[str, float]:
+        """Standard deviations of norm, frequency and rank over the tokens that are words."""
+        words = self.classes != ""
+        return {name: float(getattr(self, name)[words].std()) for name in ("norm", "frequency", "rank")}
+
+    def related(self, words: Iterable[str]) -> np.ndarray:
+        """Ids of tokens that can belong to one of the words, a form or a derivation of it."""
+        stems = set().union(*(_stems(_plain(w)) for w in words))
+        return np.array(sorted({i for s in stems for i in self.by_stem.get(s, ())}), dtype=np.int64)
+
+
+def token_facts(lm: LanguageModel, texts: Sequence[str]) -> TokenFacts:
+    """Collect the facts of a model's tokens.
+
+    Args:
+        texts: a sample of the corpus, to count tokens in.
+    """
+    n = len(lm.unembedding)
+    ids = np.concatenate([np.array(i, dtype=np.int64) for i in lm.tokenizer(list(texts), return_attention_mask=False)["input_ids"]] or [np.zeros(0, np.int64)])
+    raw = lm.tokenizer.batch_decode([[i] for i in range(min(n, len(lm.tokenizer)))]) + [""] * max(0, n - len(lm.tokenizer))
+    plain = [_plain(t) for t in raw]
+    classes = np.array([f"{s}{' after space' * t.startswith(' ')}" if (s := _script(p)) else "" for t, p in zip(raw, plain)])
+    by_stem = defaultdict(list)
+    for i in np.flatnonzero(classes != ""):
+        for stem in _stems(plain[i]):
+            by_stem[stem].append(int(i))
+    directions = token_directions(lm, range(n)).cpu()
+    norm = directions.norm(dim=1)
+    frequency = np.log1p(np.bincount(ids, minlength=n)[:n])
+    return TokenFacts(directions / norm.clamp_min(1e-9)[:, None], norm.numpy(), frequency, np.log1p(np.arange(n)), plain, classes, dict(by_stem))
+
+
+def pivot_tokens(facts: TokenFacts, ids: Iterable[int], not_of: Iterable[str], most: int) -> list[int]:
+    """The tokens of a pivot set that may be taken out: words that are no word of the source or target language for the concept.
+
+    A token is dropped where it is written as such a word, whatever the case, the width or the kana, or begins one with four letters (one
+    character): what is taken out must not be the source or the target itself.
+
+    Args:
+        not_of: all forms of the concept's words in the source and the target language.
+        most: how many are kept, the first ones.
+
+    Returns:
+        Token ids in the order given; empty where nothing is left (an item without pivots).
+    """
+    forms = {_plain(w) for w in not_of}
+    kept = []
+    for i in dict.fromkeys(int(i) for i in ids):
+        text = facts.texts[i]
+        fragment = STEM if _script(text) == "latin" else 1
+        if facts.classes[i] and text not in forms and not (len(text) >= fragment and any(f.startswith(text) for f in forms)):
+            kept.append(i)
+    return kept[:most]
+
+
+def match_tokens(facts: TokenFacts, pivots: Sequence[int], target: int, excluded: np.ndarray, n_controls: int, cosine: np.ndarray | None = None) -> np.ndarray:
+    """Control tokens for one item's pivot tokens: ``matched`` spans.
+
+    A span starts with one of the candidates nearest to the first pivot token; each further token is the candidate nearest to its own pivot
+    token that also stands to the tokens before it as the pivot token stands to its own. Words that begin like the span's first token
+    are candidates too, for pivots are often forms of one word. Of twice as many spans those are kept that are nearest in what
+    the tokens make up together: the cosine of the span to the target, and of the tokens among themselves.
+
+    Args:
+        pivots: k token ids.
+        target: the target's first token.
+        excluded: ids that may not serve (forms of the concept's words in any language, and what derives from them).
+        cosine: of all tokens to the target, [vocabulary]; worked out if not given, which costs more than all the rest.
+
+    Returns:
+        Token ids [n_controls, k]; column i is matched with pivot i.
+
+    Raises:
+        ValueError: if there are no pivots, or a class of tokens holds too few candidates.
+    """
+    if not len(pivots):
+        raise ValueError(f"no pivot tokens to match for target token {target}")
+    cosine = (facts.directions @ facts.directions[target]).numpy() if cosine is None else cosine
+    spread = {"cosine": float(cosine[:: max(1, len(cosine) // 4096)].std())} | facts.spread
+    free = np.ones(len(cosine), bool)
+    free[[*excluded, *pivots, target]] = False
+    n = 2 * n_controls
+    chosen = np.empty((n, 0), np.int64)
+    for place, pivot in enumerate(pivots):
+        pool = np.flatnonzero(free & (facts.classes == facts.classes[pivot]))
+        if len(pool) < n + place:
+            raise ValueError(f"token {facts.texts[pivot]!r}: only {len(pool)} tokens of its kind ({facts.classes[pivot]}) for {n_controls} controls")
+        distance = np.full(len(cosine), np.inf)
+        distance[pool] = 0
+        for name, values in (("frequency", facts.frequency), ("rank", facts.rank), ("norm", facts.norm), ("cosine", cosine)):
+            distance[pool] += WEIGHTS[name] * ((values[pool] - values[pivot]) / max(spread[name], 1e-9)) ** 2
+        nearest = np.argpartition(distance[pool], min(max(n, SHORTLIST), len(pool)) - 1)[: max(n, SHORTLIST)]
+        near = pool[nearest[np.argsort(distance[pool[nearest]], kind="stable")]]
+        if not place:
+            chosen = near[:n, None]
+            continue
+        candidates = np.concatenate([np.broadcast_to(near[:SHORTLIST], (n, min(SHORTLIST, len(near)))), _families(facts, chosen[:, 0])], 1)
+        among = torch.einsum("cpd,csd->csp", facts.directions[torch.from_numpy(chosen)], facts.directions[torch.from_numpy(candidates)]).numpy()
+        wanted = (facts.directions[list(pivots[:place])] @ facts.directions[pivot]).numpy()
+        total = distance[candidates] + WEIGHTS["mutual"] * (((among - wanted) / max(spread["cosine"], 1e-9)) ** 2).mean(2)
+        total[(chosen[:, None, :] == candidates[:, :, None]).any(2)] = np.inf
+        chosen = np.concatenate([chosen, np.take_along_axis(candidates, total.argmin(1)[:, None], 1)], 1)
+    own, made = (describe(facts, ids, target) for ids in (np.array([pivots]), chosen))
+    apart = ((made.span_cosine - own.span_cosine[0]) / max(spread["cosine"], 1e-9)) ** 2
+    if len(pivots) > 1:
+        apart += 0.25 * ((made.mutual_cosine - own.mutual_cosine[0]) / max(spread["cosine"], 1e-9)) ** 2
+    return chosen[np.sort(np.argsort(apart.to_numpy(), kind="stable")[:n_controls])]
+
+
+def _families(facts: TokenFacts, ids: np.ndarray) -> np.ndarray:
+    """Tokens that begin like each of some tokens, [tokens, FAMILY]; padded with the token itself."""
+    found = np.repeat(ids[:, None], FAMILY, 1)
+    for row, i in enumerate(ids):
+        own = [j for stem in _stems(facts.texts[i]) for j in facts.by_stem.get(stem, ())][:FAMILY]
+        found[row, : len(own)] = own
+    return found
+
+
+def transplant(pivots: Tensor, target: Tensor, donors: Tensor) -> Tensor:
+    """Directions with the pivots' cosines to the target and among themselves, and the donors' content beside the target.
+
+    Args:
+        pivots: unit vectors [..., k, d].
+        target: unit vector [..., d].
+        donors: directions that lend what is not the target, [..., k, d], linearly independent beside it.
+
+    Returns:
+        [..., k, d]; their Gram matrix and their products with the target are those of the pivots.
+    """
+    pivots, target, donors = pivots.double(), target.double(), donors.double()
+    along = torch.einsum("...kd,...d->...k", pivots, target)
+    rest = pivots - along[..., None] * target[..., None, :]
+    basis = torch.linalg.qr((donors - torch.einsum("...kd,...d->...k", donors, target)[..., None] * target[..., None, :]).transpose(-1, -2))[0]
+    size, vectors = torch.linalg.eigh(rest @ rest.transpose(-1, -2))
+    root = vectors * size.clamp_min(0).sqrt()[..., None, :] @ vectors.transpose(-1, -2)
+    return (along[..., None] * target[..., None, :] + root @ basis.transpose(-1, -2)).float()
+
+
+def describe(facts: TokenFacts, ids: np.ndarray, target: int) -> pd.DataFrame:
+    """What spans of tokens are matched on, a row a span: n_directions, frequency, token_rank, norm (means over the tokens), span_cosine, mutual_cosine.
+
+    Args:
+        ids: [spans, k].
+
+    Returns:
+        ``span_cosine`` is the cosine between the target's direction and the span: what share of its length projecting the span out would take.
+    """
+    held = facts.directions[torch.from_numpy(np.asarray(ids))]
+    span_cosine = torch.einsum("cdk,d->ck", spans(held), facts.directions[target]).norm(dim=-1)
+    k = held.shape[1]
+    mutual = (torch.einsum("ckd,cld->c", held, held) - k) / max(k * (k - 1), 1)
+    columns = {"n_directions": k, "frequency": facts.frequency[ids].mean(1), "token_rank": facts.rank[ids].mean(1), "norm": facts.norm[ids].mean(1)}
+    return pd.DataFrame(columns | {"span_cosine": span_cosine.numpy(), "mutual_cosine": mutual.numpy() if k > 1 else np.nan})
+
+
+def balance(described: pd.DataFrame) -> pd.DataFrame:
+    """How alike pivots and controls are.
+
+    Args:
+        described: span, control (`own` for the pivots), item and the columns of :func:`describe`.
+
+    Returns:
+        span, control, covariate, n (items), own, mean, difference (mean over items of control minus own) and smd (difference over the standard deviation of
+        the pivots' values between items).
+    """
+    names = ["n_directions", "frequency", "token_rank", "norm", "span_cosine", "mutual_cosine"]
+    means = described.groupby(["span", "control", "item"])[names].mean()
+    rows = []
+    for span, part in means.groupby(level="span"):
+        own = part.xs("own", level="control").droplevel("span")
+        for control in part.index.unique("control").drop("own"):
+            other = part.xs(control, level="control").droplevel("span")
+            difference = other - own.loc[other.index]
+            for name in names:
+                spread = own[name].std()
+                smd = difference[name].mean() / spread if spread > 0 else 0.0
+                rows.append((span, control, name, int(difference[name].notna().sum()), own[name].mean(), other[name].mean(), difference[name].mean(), smd))
+    return pd.DataFrame(rows, columns=["span", "control", "covariate", "n", "own", "mean", "difference", "smd"])

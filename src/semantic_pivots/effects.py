@@ -1,0 +1,192 @@
+"""What the interventions do: items beside their controls, means over concepts with intervals, sign-flip tests, curves over layers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .association import holm
+from .patching import CELLS
+from .stats import mean_intervals
+
+__all__ = ["item_table", "effects", "sign_flip", "patch_curves", "crossings", "steering_shares", "balance_table"]
+
+ITEM = ["model", "source_lang", "target_lang", "concept_id"]
+WHAT = ["kind", "what", "layer", "last_layer", "n_directions", "dose"]
+EXPERIMENTS = {"main": "ablation", "layer": "one block", "direct": "one block, directly", "dose": "number of directions"}
+
+
+def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, steered: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The table ``interventions``: what an intervention does to an item, beside what its controls do to the same item.
+
+    Args:
+        ablations: of :func:`.ablation.ablate_pairs`.
+        patches: of :func:`.patching.patch_pairs`.
+        steered: of :func:`.patching.steer_pairs`.
+
+    Returns:
+        One row an item, intervention and kind of control: the item, kind, what (whose span, or which state), layer (first block), last_layer, n_directions, dose, control ("" where there is
+        none), clean (log-odds of the target before), delta_logodds (change, nats; for the kinds `kl …` the divergence), control_mean, control_sd, n_controls and p: (1 + controls that do at
+        least as much in the same direction) / (1 + controls), one-sided: loss by ablation, divergence, or gain by steering.
+    """
+    ablated = ablations.assign(
+        kind=ablations.experiment.replace(EXPERIMENTS), what=ablations.span, dose=np.nan, sign=np.where(ablations.experiment.str.startswith("kl"), 1, -1)
+    )
+    # the number of directions tells conditions apart only where it was set: elsewhere it says how many an item has
+    ablated["n_directions"] = ablated.n_directions.where(ablated.experiment == "dose").fillna(0).astype(int)
+    # what later blocks make of the lack: all that it does, less what it does with these blocks held fast
+    same = [*ITEM, "span", "control", "number", "layer"]
+    later = ablated[ablated.experiment == "layer"].merge(ablated[ablated.experiment == "direct"][[*same, "delta"]], on=same, suffixes=("", "_direct"))
+    later = later.assign(delta=later.delta - later.delta_direct, kind="one block, through later blocks")
+    tables = [_beside_controls(pd.concat([ablated, later], ignore_index=True))]
+    if steered is not None:
+        tables.append(_beside_controls(steered.assign(kind="steering", what="pivot direction", last_layer=steered.layer, n_directions=1, sign=1)))
+    if patches is not None:
+        rows = patches[patches.kind != "none"].assign(last_layer=patches.layer, n_directions=0, dose=np.nan)
+        same = rows[rows.kind == "same"].set_index([*ITEM, "layer"]).delta
+        rows = rows[rows.kind != "same"].rename(columns={"kind": "what", "delta": "delta_logodds"}).assign(kind="patching")
+        beside = same.reindex(pd.MultiIndex.from_frame(rows[[*ITEM, "layer"]])).to_numpy()
+        known = np.isfinite(beside)
+        rows = rows.assign(control=np.where(known, "same", ""), control_mean=beside, control_sd=np.nan, n_controls=known.astype(int), p=np.nan)
+        tables.append(rows[[*tables[0].columns]])
+    return pd.concat(tables, ignore_index=True)
+
+
+def _beside_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    key = [*ITEM, *WHAT]
+    rows = rows.assign(clean=rows.clean if "clean" in rows else np.nan, dose=rows.dose.fillna(-1.0))
+    own = rows[rows.control == "own"].set_index(key)
+    controls = rows[rows.control != "own"]
+    controls = controls.join(own.delta.rename("own"), on=key)
+    controls["reaches"] = controls.sign * controls.delta >= controls.sign * controls.own
+    beside = controls.groupby([*key, "control"], sort=False).agg(
+        control_mean=("delta", "mean"), control_sd=("delta", "std"), n_controls=("delta", "size"), reaches=("reaches", "sum")
+    )
+    beside["p"] = (1 + beside.reaches) / (1 + beside.n_controls)
+    table = own[["clean", "delta"]].rename(columns={"delta": "delta_logodds"}).reset_index()
+    table = table.merge(beside.drop(columns="reaches").reset_index(), on=key, how="left")
+    table["control"], table["n_controls"] = table.control.fillna(""), table.n_controls.fillna(0).astype(int)
+    table["dose"] = table.dose.replace(-1.0, np.nan)
+    return table
+
+
+@functools.lru_cache(maxsize=64)
+def _signs(n: int, n_permutations: int, seed: int) -> np.ndarray:
+    """Random signs, [permutations, n]; the same for all tests of as many concepts, which are then paired too."""
+    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n)).astype(np.float32) * 2 - 1
+
+
+def sign_flip(differences: np.ndarray, n_permutations: int, seed: int) -> float:
+    """Two-sided p-value of a mean difference when each concept's difference may as well have the other sign; nan without any."""
+    differences = np.asarray(differences, dtype=np.float32)
+    if not len(differences):
+        return float("nan")
+    sums = np.abs(_signs(len(differences), n_permutations, seed) @ differences)
+    return float((1 + (sums >= abs(differences.sum()) * (1 - 1e-5)).sum()) / (1 + n_permutations))
+
+
+def effects(table: pd.DataFrame, n_resamples: int = 2000, n_permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
+    """Means over concepts: the intervention, its control, and the difference, by direction and over all (direction `all`: concepts' means).
+
+    Args:
+        table: of :func:`item_table`.
+
+    Returns:
+        model, direction, kind, what, layer, last_layer, n_directions, dose, control, n (concepts), n_items, mean, low, high, control_mean, control_low, control_high, difference, difference_low,
+        difference_high (bootstrap over concepts), p (sign flips of concepts' differences, or of the means themselves where there is no control) and p_holm (over the directions).
+    """
+    key = ["model", *WHAT, "control"]
+    rows = []
+    table = table.assign(direction=table.source_lang + "-" + table.target_lang)
+    for names, part in table.groupby(key, sort=False, dropna=False):
+        for direction, own in [*part.groupby("direction", sort=False), ("all", part)]:
+            values = (
+                own.assign(difference=own.delta_logodds - own.control_mean)
+                .groupby("concept_id")[["delta_logodds", "control_mean", "difference"]]
+                .mean()
+                .to_numpy()
+            )
+            intervals = mean_intervals(values, n_resamples, seed).ravel()
+            tested = values[:, 2] if names[-1] else values[:, 0]
+            p = sign_flip(tested[np.isfinite(tested)], n_permutations, seed)
+            rows.append((*names, direction, len(values), len(own), *intervals, p))
+    measures = [f"{a}{b}" for a in ("", "control_", "difference_") for b in ("mean", "low", "high")]
+    found = pd.DataFrame(rows, columns=[*key, "direction", "n", "n_items", *measures, "p"]).rename(columns={"difference_mean": "difference"})
+    found["p_holm"] = np.nan
+    single = found.direction != "all"
+    found.loc[single, "p_holm"] = found[single].groupby(key, dropna=False).p.transform(lambda p: holm(p.to_numpy()))
+    return found
+
+
+# --- patching: curves over layers ---------------------------------------------------------------------------------------
+
+
+def _shares(patches: pd.DataFrame) -> pd.DataFrame:
+    """Concept means of the probability of each cell, of the share of top tokens in it, and of the shares that belong to the other concept and language."""
+    rows = patches.assign(**{f"top_{c}": patches.top == c for c in range(len(CELLS))})
+    means = rows.groupby(["model", "kind", "layer", "concept_id"], sort=False)[[f"{m}_{c}" for m in ("p", "top") for c in range(len(CELLS))]].mean()
+    total = means[[f"p_{c}" for c in range(len(CELLS))]].sum(axis=1)
+    return means.assign(concept=(means.p_1 + means.p_3) / total, language=(means.p_2 + means.p_3) / total)
+
+
+def patch_curves(patches: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """What the output is when the state after a block is another run's, averaged over directions.
+
+    Returns:
+        model, kind, layer, measure (``p_0`` … ``p_3``: probability of the tokens that start each of ``CELLS``; ``top_0`` … ``top_3``: share of items whose most probable token starts it; `concept`, `language`:
+        share of the four cells' probability that is the other concept's, in the other language), n, mean, low, high (over concepts).
+    """
+    rows = []
+    for names, part in _shares(patches).groupby(level=["model", "kind", "layer"], sort=False):
+        intervals = mean_intervals(part.to_numpy(dtype=float), n_resamples, seed)
+        rows += [(*names, measure, len(part), *interval) for measure, interval in zip(part.columns, intervals)]
+    return pd.DataFrame(rows, columns=["model", "kind", "layer", "measure", "n", "mean", "low", "high"])
+
+
+def crossings(patches: pd.DataFrame, kinds: Sequence[str] = ("concept", "language", "both", "mean"), n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """The first block after which a patch makes the output follow the other concept, or the other language, by more than half.
+
+    Returns:
+        model, kind, measure (`concept`, `language`), n, layer (nan if there is none), low, high (percentiles over resampled concepts) and resolved (share of resamples with such a layer).
+    """
+    rows, shares = [], _shares(patches[patches.layer >= 0])
+    for model, of_model in shares.groupby(level="model", sort=False):
+        for kind in kinds:
+            for measure in ("concept", "language"):
+                if kind not in of_model.index.unique("kind") or (kind, measure) in (("concept", "language"), ("language", "concept")):
+                    continue
+                wide = of_model.xs((model, kind), level=["model", "kind"])[measure].unstack("layer").sort_index(axis=1)
+                draws = np.random.default_rng(seed).integers(len(wide), size=(n_resamples, len(wide)))
+                means = np.concatenate([wide.mean().to_numpy()[None], np.nanmean(wide.to_numpy()[draws], axis=1)])
+                layers = np.where((means > 0.5).any(1), wide.columns.to_numpy()[(means > 0.5).argmax(1)], np.nan)
+                known = layers[1:][np.isfinite(layers[1:])]
+                low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+                rows.append((model, kind, measure, len(wide), layers[0], low, high, len(known) / n_resamples))
+    return pd.DataFrame(rows, columns=["model", "kind", "measure", "n", "layer", "low", "high", "resolved"])
+
+
+def steering_shares(steered: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Of the items that the model fails: for how many steering makes the most probable token right, and for how many an English word of the concept.
+
+    Returns:
+        model, control, dose, measure (`right`, `english`), n (concepts), n_items, mean, low, high.
+    """
+    rows = []
+    for names, part in steered.groupby(["model", "control", "dose"], sort=False):
+        values = part.groupby("concept_id")[["right", "english"]].mean()
+        n_items = len(part[["source_lang", "target_lang", "concept_id"]].drop_duplicates())
+        intervals = mean_intervals(values.to_numpy(dtype=float), n_resamples, seed)
+        rows += [(*names, measure, len(values), n_items, *interval) for measure, interval in zip(values.columns, intervals)]
+    return pd.DataFrame(rows, columns=["model", "control", "dose", "measure", "n", "n_items", "mean", "low", "high"])
+
+
+def balance_table(ablations: pd.DataFrame) -> pd.DataFrame:
+    """How alike pivots and controls are in what they were matched on (:func:`.control_spans.balance`), by model, span and kind of control."""
+    from .control_spans import balance
+
+    rows = ablations[(ablations.experiment == "main") & ablations.span_cosine.notna()]
+    item = rows.source_lang + "-" + rows.target_lang + " " + rows.concept_id
+    return pd.concat([balance(part).assign(model=model) for model, part in rows.assign(item=item).groupby("model", sort=False)], ignore_index=True)

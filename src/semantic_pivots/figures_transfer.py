@@ -1,0 +1,209 @@
+"""Figures of the dataset reconstruction. Plot functions take a table and return ``fig, ax``; nothing is computed here."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from .figures import COLORS
+from .task import LANGUAGES
+
+__all__ = ["ARM_STYLE", "arm_name", "composition", "overlap", "learning", "forest", "cost", "by_direction"]
+
+# color, marker, line: arms are also told apart without color
+ARM_STYLE = {
+    "none": ("0.35", "x", ":"), "random": ("0.6", "+", ":"), "matched": (COLORS[5], "s", "--"), "matched_paper": (COLORS[4], "D", "--"), "bilingual": (COLORS[2], "^", "-."),
+    "direct": (COLORS[3], "v", "-."), "pivot_paper": (COLORS[1], "P", "-"), "pivot_npmi": (COLORS[0], "o", "-"), "anti_pivot": ("0.2", "X", ":"),
+}  # fmt: skip
+NAMES = {
+    "none": "no further training", "random": "random", "matched": "matched to ours", "matched_paper": "matched to the paper's", "bilingual": "mixed documents",
+    "direct": "translations meet", "pivot_paper": "pivots, as the paper", "pivot_npmi": "pivots, ours", "anti_pivot": "few pivots", "pivot_mixed": "pivots, mixed documents",
+    "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn",
+}  # fmt: skip
+OUTCOME_NAMES = {"log_ratio": "log-ratio (nats)", "score": "Score", "mrr": "MRR", "top1": "top-1"}
+SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, and never met", "seen": "words that may meet"}
+
+
+def arm_name(arm: str) -> str:
+    """An arm in words."""
+    return NAMES.get(arm) or (f"matched to {NAMES.get('pivot_' + arm.removeprefix('matched_'), arm)}" if arm.startswith("matched_") else arm)
+
+
+def _style(arm: str) -> tuple:
+    return ARM_STYLE.get(arm, (COLORS[6], "*", "-"))
+
+
+def composition(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
+    """What the arms are made of: languages, kinds of documents, pivots; one row an arm.
+
+    Args:
+        table: of ``arms.composition``.
+    """
+    fig, axes = plt.subplots(1, 3, figsize=(10.5, 0.36 * len(table) + 1.5), sharey=True, layout="constrained", width_ratios=[1.5, 1, 1])
+    y = np.arange(len(table))
+    left = np.zeros(len(table))
+    for la, color, hatch in zip(LANGUAGES, (COLORS[0], COLORS[5], COLORS[1], COLORS[4]), ("", "//", "", "..")):
+        axes[0].barh(y, table[f"share_{la}"], left=left, color=color, edgecolor="white", hatch=hatch, lw=0.5, label=LANGUAGES[la])
+        left += table[f"share_{la}"].to_numpy()
+    axes[0].set(xlabel="share of tokens", xlim=(0, 1))
+    axes[0].set_yticks(y, [arm_name(a) for a in table.arm])
+    axes[0].invert_yaxis()
+    axes[1].plot(table.share_mixed, y, "o", color=COLORS[0], label="tokens in documents of several languages")
+    axes[1].plot(table.top_source_share, y, "s", mfc="white", color=COLORS[1], label="tokens from the largest source")
+    axes[1].set(xlabel="share of tokens", xlim=(-0.03, 1.03))
+    axes[2].plot(table.pivots_npmi, y, "o", color=COLORS[0], label="pivots, ours")
+    axes[2].plot(table.pivots_paper, y, "s", mfc="white", color=COLORS[1], label="pivots, as the paper")
+    axes[2].set(xlabel="mean share of a document's words", xlim=(0, None))
+    for ax in axes:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2 if ax is axes[0] else 1, frameon=False, fontsize=7.5, columnspacing=1)
+        ax.grid(axis="y", color="0.93", zorder=0)
+    return fig, axes
+
+
+def overlap(table: pd.DataFrame) -> tuple[Figure, Axes]:
+    """How much of an arm's text (row) another arm (column) holds too.
+
+    Args:
+        table: of ``arms.overlap``.
+    """
+    names = [arm_name(a) for a in table.index]
+    fig, ax = plt.subplots(figsize=(0.62 * len(names) + 2.6, 0.42 * len(names) + 1.8), layout="constrained")
+    image = ax.imshow(table.to_numpy(), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for i, j in np.ndindex(table.shape):
+        value = table.iloc[i, j]
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color="white" if value < 0.55 else "black")
+    ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    fig.colorbar(image, ax=ax, label="share of the row's tokens", shrink=0.9)
+    return fig, ax
+
+
+def learning(training: pd.DataFrame, kinds: dict[str, str]) -> tuple[Figure, np.ndarray]:
+    """Validation losses by tokens read, a panel a language and kind of text; bands reach from the lowest to the highest seed.
+
+    Args:
+        training: arm, seed, tokens and the losses `val_en` …; the base's line has no tokens.
+        kinds: titles of the kinds of text (`val`, `parallel`).
+    """
+    known = training.dropna(subset=[f"{next(iter(kinds))}_en"]).copy()
+    known["point"] = known.groupby(["arm", "seed"]).cumcount()
+    start = known[known.arm == "none"]
+    fig, axes = plt.subplots(len(kinds), len(LANGUAGES), figsize=(10.5, 2.4 * len(kinds) + 0.6), sharex=True, layout="constrained", squeeze=False)
+    for row, (kind, title) in enumerate(kinds.items()):
+        for ax, (la, name) in zip(axes[row], LANGUAGES.items()):
+            column = f"{kind}_{la}"
+            for arm, part in known[known.arm != "none"].groupby("arm", sort=False):
+                spread = part.groupby("point").agg(tokens=("tokens", "mean"), low=(column, "min"), mean=(column, "mean"), high=(column, "max"))
+                x, (color, marker, line) = np.r_[0, spread.tokens] / 1e3, _style(arm)
+                first = start[column].iloc[0]
+                ax.plot(x, np.r_[first, spread["mean"]], color=color, marker=marker, ls=line, ms=4.5, lw=1.3, label=arm_name(arm))
+                ax.fill_between(x, np.r_[first, spread.low], np.r_[first, spread.high], color=color, alpha=0.18, lw=0)
+            ax.set_title(name if row == 0 else "", fontsize=9)
+            ax.yaxis.set_major_locator(MaxNLocator(4))
+        axes[row, 0].set_ylabel(f"{title}\nnats a token", fontsize=8.5)
+    for ax in axes[-1]:
+        ax.set_xlabel("thousand tokens read")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    return fig, axes
+
+
+def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[str, ...] = ("heldout", "never", "seen")) -> tuple[Figure, np.ndarray]:
+    """Differences of arms with 95 % intervals, a panel a set of words: thick over concepts, thin over concepts and runs (mixed model).
+
+    Args:
+        contrasts: of ``comparison.contrasts``.
+    """
+    rows = contrasts[(contrasts.outcome == outcome) & contrasts.split.isin(splits)]
+    pairs = list(dict.fromkeys(zip(rows.arm, rows.reference)))
+    fixed = set(zip(*rows.loc[rows.confirmatory, ["arm", "reference"]].to_numpy().T)) if rows.confirmatory.any() else set()
+    fig, axes = plt.subplots(1, len(splits), figsize=(3.4 + 2.6 * len(splits), 0.33 * len(pairs) + 1.4), sharey=True, layout="constrained", squeeze=False)
+    for ax, split in zip(axes[0], splits):
+        part = rows[rows.split == split].set_index(["arm", "reference"])
+        for y, pair in enumerate(pairs):
+            if pair not in part.index:
+                continue
+            row, color = part.loc[pair], COLORS[0] if pair in fixed else "0.45"
+            ax.plot([row.mixed_low, row.mixed_high], [y, y], color=color, lw=1)
+            ax.plot([row.ci_low, row.ci_high], [y, y], color=color, lw=3.2, solid_capstyle="butt", alpha=0.65)
+            ax.plot(row.estimate, y, "o" if pair in fixed else "D", ms=5.5, mfc=color if pair in fixed else "white", mec=color)
+        ax.axvline(0, color="0.5", ls="--", lw=1)
+        if fixed and len(fixed) < len(pairs):
+            ax.axhline(len(fixed) - 0.5, color="0.8", lw=0.8)
+        counts = part.n.unique()
+        ax.set(
+            title=f"{SPLIT_NAMES[split]}\nn = {'/'.join(map(str, counts))} concepts",
+            xlabel=f"difference in {OUTCOME_NAMES[outcome]}",
+            ylim=(len(pairs) - 0.5, -0.5),
+        )
+        ax.title.set_fontsize(8.5)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+    axes[0, 0].set_yticks(range(len(pairs)), [f"{arm_name(a)} − {arm_name(b)}" for a, b in pairs])
+    handles = [
+        Line2D([], [], marker="o", color=COLORS[0], ls="", label="fixed before the runs"),
+        Line2D([], [], marker="D", mfc="white", color="0.45", ls="", label="for comparison"),
+        Line2D([], [], color="0.45", lw=3.2, alpha=0.65, label="95 % over concepts"),
+        Line2D([], [], color="0.45", lw=1, label="95 % over concepts and runs"),
+    ]
+    fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    return fig, axes[0]
+
+
+def cost(transfer: pd.DataFrame) -> tuple[Figure, np.ndarray]:
+    """What an arm costs and gives: change of the loss on text of each language against the base, one symbol a seed.
+
+    Args:
+        transfer: the table ``transfer``.
+    """
+    losses = transfer[(transfer.metric == "loss") & (transfer.split == "val")]
+    base = losses[losses.arm == "none"].set_index("target_lang").value
+    arms = [a for a in dict.fromkeys(losses.arm) if a != "none"]
+    fig, axes = plt.subplots(1, len(LANGUAGES), figsize=(10.5, 0.3 * len(arms) + 1.2), sharey=True, layout="constrained")
+    for ax, (la, name) in zip(axes, LANGUAGES.items()):
+        for y, arm in enumerate(arms):
+            own = losses[(losses.arm == arm) & (losses.target_lang == la)]
+            color, marker, _ = _style(arm)
+            ax.plot(own.value - base[la], np.full(len(own), y), marker, color=color, ms=5.5, ls="", mfc="none")
+            ax.plot(own.value.mean() - base[la], y, "|", color=color, ms=14, mew=2)
+        ax.axvline(0, color="0.5", ls="--", lw=1)
+        ax.set(title=name, ylim=(len(arms) - 0.5, -0.5))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    fig.supxlabel("change of loss on held-out documents (nats a token; left is better)", fontsize=9)
+    axes[0].set_yticks(range(len(arms)), [arm_name(a) for a in arms])
+    return fig, axes
+
+
+def by_direction(table: pd.DataFrame, arm: str, reference: str) -> tuple[Figure, Axes]:
+    """One contrast direction by direction, with 95 % intervals over concepts.
+
+    Args:
+        table: direction, split, estimate, ci_low, ci_high.
+    """
+    order = list(dict.fromkeys(table.direction))
+    fig, ax = plt.subplots(figsize=(7.5, 2.9), layout="constrained")
+    for shift, (split, color, marker) in zip((-0.2, 0, 0.2), (("heldout", COLORS[0], "o"), ("never", COLORS[1], "^"), ("seen", COLORS[2], "s"))):
+        rows = table[table.split == split]
+        x = rows.direction.map(order.index) + shift
+        ax.errorbar(
+            x,
+            rows.estimate,
+            yerr=[rows.estimate - rows.ci_low, rows.ci_high - rows.estimate],
+            fmt=marker,
+            color=color,
+            ms=4.5,
+            lw=1.2,
+            label=SPLIT_NAMES[split],
+        )
+    ax.axhline(0, color="0.5", ls="--", lw=1)
+    ax.set_xticks(range(len(order)), [d.replace("-", " → ") for d in order], rotation=30, ha="right")
+    ax.set_ylabel("difference in\nlog-ratio (nats)")
+    fig.suptitle(f"{arm_name(arm)} − {arm_name(reference)}", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
+    return fig, ax

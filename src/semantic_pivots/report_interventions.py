@@ -1,0 +1,315 @@
+"""Text and tables of the interventions (notebook 06, second half): every number in the prose is computed here from an artifact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .report import interval, short_name
+from .report_behavior import p_value
+from .task import LANGUAGES
+
+__all__ = [
+    "pivot_sentence",
+    "direction_sentences",
+    "balance_text",
+    "ablation_sentences",
+    "use_sentences",
+    "reach_sentences",
+    "patch_sentences",
+    "steering_sentences",
+    "known_sentences",
+]
+__all__ += ["claims_table", "verdict_sentence"]
+
+COVARIATES = {
+    "n_directions": "directions",
+    "frequency": "log corpus frequency",
+    "token_rank": "log rank in the vocabulary",
+    "norm": "length of the direction",
+    "span_cosine": "cosine of span and target",
+    "mutual_cosine": "cosine among themselves",
+}
+
+
+def _row(effects: pd.DataFrame, **where) -> pd.Series | None:
+    """The one row that fits, direction `all` if none is named; None if there is none."""
+    where = {"direction": "all"} | where
+    rows = effects[np.logical_and.reduce([effects[c] == v for c, v in where.items()])]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _mean(row: pd.Series, digits: int = 2) -> str:
+    return interval(row["mean"], row.low, row.high, digits)
+
+
+def _control(row: pd.Series, digits: int = 2) -> str:
+    return interval(row.control_mean, row.control_low, row.control_high, digits)
+
+
+def _difference(row: pd.Series, digits: int = 2) -> str:
+    return interval(row.difference, row.difference_low, row.difference_high, digits)
+
+
+def pivot_sentence(pivots: dict[str, list[list[int]]], items: pd.DataFrame, n_second: int) -> str:
+    """How many items have pivots to take out."""
+    names, parts = {"english": "English forms", "discovered": "discovered pivots"}, []
+    for name, sets in pivots.items():
+        have = np.array([bool(s) for s in sets])
+        sizes = np.array([len(s) for s in sets])[have]
+        parts.append(f"{names.get(name, name)}: {have.sum()} of {len(have)} items, {np.median(sizes) if len(sizes) else 0:.0f} tokens each (median)")
+    n = items.concept_id.nunique()
+    second = f" Of the discovered pivots at most the first {n_second} concepts are looked at." if "discovered" in pivots else ""
+    return (
+        f"{len(items)} items: {n} concepts in {items.groupby(['source_lang', 'target_lang']).ngroups} directions; the model's first token is right for "
+        f"{items.correct.mean():.0%}. With pivot tokens that are no word of the source or target language: {'; '.join(parts)}.{second} The others are left out of "
+        "what concerns pivots, and not replaced."
+    )
+
+
+def direction_sentences(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """What the choice of direction does to pivots and to another concept's; a table and a sentence."""
+    table = compared.assign(pair=compared.source_lang + " → " + compared.target_lang).pivot_table(
+        index="pair", columns=["direction", "control"], values="delta", sort=False
+    )
+    order = [(d, c) for d in ("u", "Mᵀu", "Mᵀ(u − ū)") for c in ("own", "shuffled")]
+    table = table[order].round(1).rename(columns={"own": "English forms", "shuffled": "another concept's"})
+    values = compared.groupby(["source_lang", "target_lang", "direction", "control"]).delta.mean().unstack()
+    ahead = {d: int((v.own < v.shuffled).sum()) for d, v in values.groupby(level="direction")}
+    n = len(values) // values.index.unique("direction").size
+    plain = values.xs("u", level="direction").shuffled.mean()
+    text = (
+        f"English forms do more harm than another concept's in {ahead['u']} of {n} directions with the plain row u, in {ahead['Mᵀu']} with the norm's weights, and "
+        f"in {ahead['Mᵀ(u − ū)']} when what all tokens share is left in. The plain row breaks the model whatever the word (another concept's forms: {plain:.1f} nats on average). "
+    )
+    if ahead["Mᵀu"] < ahead["Mᵀ(u − ū)"]:
+        text += "So the sign that was in doubt in a first look hung on the shared part: it says how probable a script or a language is, not a word."
+    return table, text
+
+
+def balance_text(balance: pd.DataFrame) -> pd.DataFrame:
+    """How alike pivots and their matched controls are, for reading."""
+    rows = balance[balance.covariate.isin(COVARIATES)]
+    table = rows.assign(covariate=rows.covariate.map(COVARIATES), model=rows.model.map(short_name))
+    table = table[["model", "span", "control", "covariate", "n", "own", "mean", "smd"]].rename(columns={"n": "items", "own": "pivots", "mean": "controls"})
+    return table.round(2).reset_index(drop=True)
+
+
+def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: float = 0.05) -> str:
+    """What taking the pivots out does beside three kinds of control."""
+    name = {"english": "the English forms", "discovered": "the discovered pivots"}.get(span, span)
+    matched, exact = (_row(effects, kind="ablation", what=span, control=c) for c in ("matched", "transplanted"))
+    if matched is None:
+        return f"No item has {name}."
+    singles = effects[(effects.kind == "ablation") & (effects.what == span) & (effects.control == "matched") & (effects.direction != "all")]
+    worse = int(((singles.difference < 0) & (singles.p_holm < alpha)).sum())
+    text = (
+        f"Without {name} the target's log-odds change by {_mean(matched)} nats (n = {matched.n} concepts, {matched.n_items} items), without matched tokens by {_control(matched)}: "
+        f"a difference of **{_difference(matched)}** ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
+    )
+    if exact is not None:
+        text += (
+            f" Against directions with exactly the pivots' cosines to the target the difference is {_difference(exact)} ({p_value(exact.p)}): "
+            f"of what the pivots do beyond unmatched controls, a part is geometry. "
+        )
+        shuffled = _row(effects, kind="ablation", what=span, control="shuffled")
+        if shuffled is not None:
+            text += f"Another concept's pivots, not matched, do {_control(shuffled)}. "
+    source = _row(effects, kind="ablation", what="source", control="")
+    target = _row(effects, kind="ablation", what="target", control="")
+    if span == "english" and source is not None and target is not None:
+        text += f"For comparison: the source word's tokens {_mean(source)}, the target token itself {_mean(target)}."
+    return text
+
+
+def use_sentences(effects: pd.DataFrame, layer: int) -> str:
+    """Whether later blocks use what was taken out, or the target merely shares a direction with it."""
+    beside = _row(effects, kind="ablation", what="english beside target", control="matched")
+    whole, direct, later = (
+        _row(effects, kind=k, what="english", control="matched", layer=layer) for k in ("one block", "one block, directly", "one block, through later blocks")
+    )
+    parts = []
+    if beside is not None:
+        found = beside.difference_high < 0
+        parts.append(
+            f"With the part along the target left in, English forms do {_mean(beside)} and matched tokens {_control(beside)}: a difference of {_difference(beside)} ({p_value(beside.p)}), "
+            + (
+                "so what is not shared with the target matters too."
+                if found
+                else "so no more is lost with English than with any other word: what hurts is what English and the target share."
+            )
+        )
+    if later is not None:
+        found = later.difference_high < 0
+        parts.append(
+            f"Taken out after block {layer + 1} alone, English costs {_mean(whole)} ({_difference(whole)} beyond matched tokens). Held fast, later blocks would leave {_mean(direct)} of it "
+            f"({_difference(direct)} beyond controls); they add {_mean(later)}, which is **{_difference(later)}** beyond what they add for matched tokens ({p_value(later.p)}, n = {later.n}): "
+            + ("later blocks do build on what was taken out." if found else "that later blocks build on the pivot is not shown.")
+        )
+    return " ".join(parts)
+
+
+def reach_sentences(effects: pd.DataFrame) -> str:
+    """Dose and specificity."""
+    rows = effects[(effects.kind == "number of directions") & (effects.direction == "all") & (effects.control == "matched")].sort_values("n_directions")
+    parts = []
+    if len(rows):
+        doses = "; ".join(f"{int(r.n_directions)}: {_mean(r)} against {_control(r)}" for _, r in rows.iterrows())
+        parts.append(f"By number of directions (English forms against matched tokens, n = {rows.n.min()} concepts that have that many): {doses}.")
+    names = {"kl own": "on the item itself", "kl other": "while another word is translated", "kl text": "in running text of the target language"}
+    places = [(text, _row(effects, kind=kind, what="english", control="matched")) for kind, text in names.items()]
+    shown = "; ".join(f"{_mean(r)} nats {text} (matched tokens {_control(r)})" for text, r in places if r is not None)
+    return " ".join([*parts, f"The whole output moves by a KL divergence of {shown}." if shown else ""])
+
+
+def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
+    """When the output follows the other concept, when the other language; and what the mean over source languages changes."""
+    both = crossings[crossings.kind == "both"].set_index("measure")
+
+    def when(row: pd.Series) -> str:
+        if not np.isfinite(row.layer):
+            return "after no block that was tried"
+        ends = f"{int(row.low) + 1}" if row.low == row.high else f"{int(row.low) + 1} to {int(row.high) + 1}"
+        return f"from block {int(row.layer) + 1} on (95 % of resamples: {ends})"
+
+    concept, language = both.loc["concept"], both.loc["language"]
+    text = f"With the state of another concept's run into English, more than half of what is said of the four outcomes is in English {when(language)}, and is the other concept {when(concept)} (n = {concept.n} concepts). "
+    if np.isfinite(concept.layer) and np.isfinite(language.layer):
+        if language.layer < concept.layer:
+            text += (
+                "So at this position the language is settled **before** the concept arrives. A layer that holds the concept while the language is still open, as one would expect of a pivot on the way "
+                "to the target, does not show. "
+            )
+        elif concept.layer < language.layer:
+            text += "So there are layers that hold the concept while the language is still open. "
+        else:
+            text += "So concept and language change hands at the same block. "
+    last = curves[(curves.kind == "concept") & (curves.measure == "p_1")].sort_values("layer")
+    best = last.loc[last["mean"].idxmax()]
+    clean = curves[(curves.kind == "none") & (curves.measure == "p_0")].iloc[0]
+    text += f"Within one direction, the other concept's translation reaches a probability of {_mean(best)} (after block {int(best.layer) + 1}), where the own has {_mean(clean)} unpatched. "
+    other = {k: curves[(curves.kind == k) & (curves.measure == "p_1")].set_index("layer") for k in ("both", "mean")}
+    if all(len(o) for o in other.values()):
+        peak = {k: o.loc[o["mean"].idxmax()] for k, o in other.items()}
+        text += f"From a run into English, the other concept in the *own* language never exceeds {_mean(peak['both'])}; from the mean over source languages {_mean(peak['mean'])}. "
+    same = curves[(curves.kind == "same") & (curves.measure == "p_0")]
+    if len(same):
+        low = same.loc[same["mean"].idxmin()]
+        text += f"The control, the same item after other demonstrations, leaves the own translation at {_mean(low)} or more."
+    return text
+
+
+def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """Whether the pivot direction helps failing items."""
+    rows = effects[(effects.kind == "steering") & (effects.direction == "all")]
+    if rows.empty:
+        return "There was nothing to steer."
+    own = rows[rows.control == "matched"].sort_values("mean", ascending=False).iloc[0]
+    at = rows[rows.dose == own.dose].set_index("control")
+    helped = own["low"] > 0
+    text = (
+        f"Of the {own.n_items} items that the model fails and that have pivots ({own.n} concepts), the target's log-odds change most at a dose of {own.dose:g}: {_mean(own)} nats. "
+        + ("The right word rises, " if helped else "The right word does not rise, ")
+        + "and beyond controls by "
+        + ", ".join(
+            f"{_difference(at.loc[c])} ({label}, {p_value(at.loc[c].p)})"
+            for c, label in (("transplanted", "same cosine to the target"), ("matched", "matched tokens"), ("random", "random directions"))
+            if c in at.index
+        )
+        + ". "
+    )
+    picked = shares[(shares.control == "own")].set_index(["measure", "dose"])
+    largest = max(rows.dose)
+    text += (
+        f"The answer becomes right in {_mean(picked.loc[('right', own.dose)])} of them at that dose; at {largest:g} the model answers with the English word in {_mean(picked.loc[('english', largest)])}: "
+        "pushed along a pivot, it says the pivot."
+    )
+    return text
+
+
+def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
+    """The same ablation in the model whose corpus is known."""
+    row = _row(effects, kind="ablation", what="english", control="matched")
+    if row is None:
+        return "In the known-corpus model no item has an English token to take out."
+    found = row.difference_high < 0
+    return (
+        f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {_mean(row)} and matched ones by "
+        f"{_control(row)}: {_difference(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
+        + ("So a little hangs on English here too." if found else "So nothing that hangs on English is found here.")
+        + " A model that rarely finds the translation has little that could be broken."
+    )
+
+
+# --- the claims, one by one ---------------------------------------------------------------------------------------------
+
+VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model"}
+
+
+def _claim(claim: str, number: str, verdict: bool | None, evidence: str, where: str) -> dict[str, str]:
+    return {"claim": claim, "evidence here": evidence, "number": number, "verdict": VERDICTS[verdict], "notebook": where}
+
+
+def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str, alpha: float = 0.05) -> pd.DataFrame:
+    """What the paper claims, and what the tables say of it here.
+
+    Args:
+        tables: `ability`, `behavior_shares`, `attribution`, `delta_auc`, `correlation`, `pivot_mass_by_direction`, `hypotheses`; as the notebooks wrote them.
+        effects: of ``effects.effects``.
+        crossings: of ``effects.crossings``.
+        model: the model that the observational claims are about.
+
+    Returns:
+        claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`), notebook.
+    """
+    own = {name: t[t.model == model] if "model" in t else t for name, t in tables.items()}
+    effects, crossings = effects[effects.model == model], crossings[crossings.model == model]
+    rows = []
+    low = own["ability"].sort_values("mean_score").iloc[0]
+    rows.append(_claim("Models translate words they were never taught to translate", f"lowest Score of {len(own['ability'])} directions: {interval(low.mean_score, low.ci_low, low.ci_high)} ({low.source_lang} → {low.target_lang})", bool((own["ability"].ci_low > 0).all()), "Score above that of distractors in every direction", "01"))  # fmt: skip
+    shares = own["behavior_shares"][own["behavior_shares"].source_lang == "all"].set_index("rule")
+    released, robust = shares.loc["released"], shares.loc["robust"]
+    most = bool(robust.low > 0.5)
+    rows.append(_claim("Most translations pass through an intermediate token", f"released rule {released.pivot_share:.2f}, background-corrected {interval(robust.pivot_share, robust.low, robust.high)}", True if most else None if robust.low > 0 else False, "share of items called pivot", "03"))  # fmt: skip
+    auc = own["attribution"][(own["attribution"].corpus == "corpus") & (own["attribution"].source_lang == "all") & (own["attribution"].rule == "robust") & (own["attribution"].predictor == "log_both")].iloc[0]  # fmt: skip
+    gain = own["delta_auc"][(own["delta_auc"].source_lang == "all") & (own["delta_auc"].rule == "robust")].iloc[0]
+    above, adds = bool(auc.p_perm < alpha and auc.auc > 0.5), bool(gain.ci_low > 0)
+    rows.append(_claim("Co-occurrence counts tell the two behaviors apart", f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)}, p = {auc.p_perm:.3f}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]", True if above and adds else None if above or adds else False, "proxy counts, robust rule, all directions", "03"))  # fmt: skip
+    partial = own["correlation"][(own["correlation"].statistic == "spearman") & (own["correlation"].outcome == "p_target") & (own["correlation"].given == "log_source+log_target")]  # fmt: skip
+    n_found = int(((partial.p_holm < alpha) & (partial.value > 0)).sum())
+    rows.append(_claim("Words that meet more often are translated better", f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}; {n_found} of {len(partial)} directions beyond chance", True if n_found == len(partial) else None if n_found else False, "given the counts of both words; observed, not caused", "03"))  # fmt: skip
+    fixed = own["hypotheses"].set_index("contrast")
+    for contrast, claim in (
+        ("direct", "It is their meetings that make the translation"),
+        ("pivot_only - none", "Words that never meet are reached through a pivot that both meet"),
+    ):
+        r = fixed.loc[contrast]
+        rows.append(_claim(claim, f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}", bool(r.p_holm < alpha and r.estimate > 0), "known-corpus model; meetings dealt by lot", "06"))  # fmt: skip
+    mass = own["pivot_mass_by_direction"]
+    mass = mass[(mass.measure == "english_mass") & ~mass.source_lang.isin(["en", "all"]) & ~mass.target_lang.isin(["en", "all"])]
+    rows.append(_claim("Middle layers show the pivot", f"share that is the concept's English word: {mass['mean'].min():.2f} to {mass['mean'].max():.2f}", True if (mass.low > 0.5).all() else None if (mass.low > 0).all() else False, f"pairs without English, of what {short_name(model)}'s layers tell beyond the background", "03"))  # fmt: skip
+    matched, exact = (_row(effects, kind="ablation", what="english", control=c) for c in ("matched", "transplanted"))
+    beside = _row(effects, kind="ablation", what="english beside target", control="matched")
+    if matched is not None and exact is not None and beside is not None:
+        hurts = matched.difference_high < 0 and exact.difference_high < 0
+        rows.append(_claim("The translation hangs on the pivot", f"{_difference(matched)} nats beyond matched, {_difference(exact)} beyond same geometry; without the part along the target {_difference(beside)}", True if hurts and beside.difference_high < 0 else None if hurts else False, "English forms taken out at the pivot layers", "06"))  # fmt: skip
+    both = crossings[crossings.kind == "both"].set_index("measure").layer
+    if len(both):
+        first = bool(both.concept < both.language)
+        rows.append(_claim("First the concept, then the target language", f"concept from block {_block(both.concept)}, language from block {_block(both.language)}", first, "states of another run put in at the answer position", "06"))  # fmt: skip
+    steer = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == "transplanted")]
+    if len(steer):
+        best = steer.sort_values("mean").iloc[-1]
+        helps, more = bool(best.low > 0), bool(best.difference_low > 0)
+        rows.append(_claim("Adding the pivot helps where the model fails", f"{_mean(best)} nats at the best dose, {_difference(best)} beyond a direction as near to the target", True if helps and more else None if helps or more else False, "failing items only", "06"))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _block(layer: float) -> str:
+    return f"{int(layer) + 1}" if np.isfinite(layer) else "none"
+
+
+def verdict_sentence(claims: pd.DataFrame) -> str:
+    """How many claims stand."""
+    counts = claims.verdict.value_counts()
+    return f"Of {len(claims)} claims, " + ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS.values()) + f" (languages: {', '.join(LANGUAGES.values())})."

@@ -1,0 +1,231 @@
+"""Text and tables of notebook 05: every number in its prose is computed here from an artifact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .artifacts import Store
+from .figures_transfer import OUTCOME_NAMES, arm_name
+from .report import interval
+from .task import LANGUAGES
+
+__all__ = ["graph_sentences", "pivot_table", "pos_table", "link_table", "matching_sentences", "exposure_table", "ability_sentences", "training_sentences"]
+__all__ += ["contrast_table", "verdict", "power_sentences", "secondary_sentences", "cost_sentences", "larger_runs", "conclusion"]
+
+
+def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind: int) -> str:
+    """How large the graph is and how much the two sets of pivots have in common."""
+    paper, ours = pivots["paper"], pivots["npmi"]
+    common = (paper & ours).sum()
+    by_lang = ", ".join(f"{LANGUAGES[la]} {n}" for la, n in words.lang[paper].value_counts().items())
+    correlation = words[["degree", "n_docs"]].corr("spearman").iloc[0, 1]
+    return (
+        f"The graph has {len(words) - n_blind} words (those of tested concepts, {n_blind} forms, are no part of it) and {int(words.degree.sum() // 2)} links, "
+        f"{int(words.cross_degree.sum() // 2)} of them between associated words of two languages. As the paper has it, a pivot is a word with many links, and that is nearly the "
+        f"same as a frequent word: Spearman correlation of links and documents {correlation:.2f}. Of its {paper.sum()} pivots ({by_lang}), {common} are also among our {ours.sum()}."
+    )
+
+
+def pivot_table(words: pd.DataFrame, pivots: dict[str, np.ndarray], n: int = 12) -> pd.DataFrame:
+    """The strongest pivots of each set and language."""
+    rows = []
+    for kind, value, name in (("paper", "degree", "as the paper: most links"), ("npmi", "strength", "ours: cross-lingual NPMI")):
+        for la, language in LANGUAGES.items():
+            own = words[pivots[kind] & (words.lang == la).to_numpy()].sort_values(value, ascending=False)
+            rows.append((name, language, len(own), ", ".join(own.word.head(n))))
+    return pd.DataFrame(rows, columns=["pivots", "language", "number", "strongest"])
+
+
+def pos_table(words: pd.DataFrame, pivots: dict[str, np.ndarray], pos: np.ndarray, n: int = 8) -> pd.DataFrame:
+    """Parts of speech of the pivots, as far as the lexicon knows the words, with examples of ours."""
+    names, rows = {"n": "noun", "v": "verb", "a": "adjective", "": "not in the lexicon"}, []
+    kinds = np.array([p if p in names else "several" for p in pos])
+    for kind, name in {**names, "several": "several"}.items():
+        own = words[pivots["npmi"] & (kinds == kind)].sort_values("strength", ascending=False)
+        shares = [(kinds[pivots[k]] == kind).mean() for k in ("paper", "npmi")]
+        rows.append((name, *(f"{100 * s:.0f} %" for s in shares), ", ".join(own.word.head(n))))
+    return pd.DataFrame(rows, columns=["part of speech", "of the paper's", "of ours", "strongest of ours"])
+
+
+def link_table(found: dict[str, dict[str, list[str]]]) -> pd.DataFrame:
+    """What some pivots are linked with in each other language."""
+    return pd.DataFrame([{"pivot": word} | {LANGUAGES[la]: ", ".join(ws) for la, ws in links.items()} for word, links in found.items()]).fillna("")
+
+
+def matching_sentences(composition: pd.DataFrame, shared: pd.DataFrame) -> str:
+    """How well matched arms match, and what they and the pivot arms differ in."""
+    rows, lines = composition.set_index("arm"), []
+    for pivot, match in (("pivot_npmi", "matched"), ("pivot_paper", "matched_paper")):
+        if {pivot, match} <= set(rows.index):
+            gap = max(abs(rows.loc[pivot, f"share_{la}"] - rows.loc[match, f"share_{la}"]) for la in LANGUAGES)
+            kind = "pivots_npmi" if pivot == "pivot_npmi" else "pivots_paper"
+            lines.append(
+                f"*{arm_name(match)}* has the languages of *{arm_name(pivot)}* to within {100 * gap:.1f} points, {rows.loc[match, 'documents']} documents to "
+                f"{rows.loc[pivot, 'documents']} and none in common ({shared.loc[match, pivot]:.2f}); in pivots the two differ: {rows.loc[match, kind]:.2f} to "
+                f"{rows.loc[pivot, kind]:.2f} of a document's words."
+            )
+    mixed = rows.share_mixed
+    here = [a for a in ("pivot_npmi", "pivot_paper") if a in mixed]
+    lines.append(f"In documents of several languages stand {', '.join(f'{100 * mixed[a]:.0f} % of the tokens of *{arm_name(a)}*' for a in here)}")
+    if "random" in mixed:
+        lines[-1] += f" ({100 * mixed['random']:.0f} % of random ones)"
+        if max(mixed[here], default=1) < mixed["random"] + 0.15:
+            lines[-1] += ": a word that links languages stands mostly in text of one language, and a choice by such words hardly favors mixed documents"
+    return " ".join(lines) + "."
+
+
+def exposure_table(counts: dict[str, pd.DataFrame], splits: pd.Series) -> pd.DataFrame:
+    """In how many of an arm's documents tested words meet their translation, by exact count.
+
+    Args:
+        counts: for each arm ``arms.meeting_counts`` over its documents.
+        splits: split of each concept.
+    """
+    rows = []
+    for arm, table in counts.items():
+        of = table.n_both.groupby(table.concept_id.map(splits))
+        seen = table[table.concept_id.map(splits) == "seen"]
+        met = (seen.n_both > 0).groupby(seen.concept_id).any()
+        rows.append((arm_name(arm), int(of.sum().get("heldout", 0)), int(of.sum().get("seen", 0)), f"{met.sum()} of {len(met)}"))
+    return pd.DataFrame(rows, columns=["arm", "meetings of held-out words", "meetings of the others", "other concepts that meet at all"])
+
+
+def ability_sentences(ability: pd.DataFrame, signature: str) -> str:
+    """Whether the base can translate sentences at all."""
+    able = ability[ability.able]
+    text = (
+        f"Greedy translations of {ability.n.min()} short sentences a direction reach chrF++ {ability.chrf.min():.1f} to {ability.chrf.max():.1f}; against the reference of *another* "
+        f"sentence they reach {ability.chrf_other.min():.1f} to {ability.chrf_other.max():.1f}, and the untranslated source {ability.chrf_copy.min():.1f} to {ability.chrf_copy.max():.1f} "
+        f"(`{signature}`). "
+    )
+    if len(able):
+        pairs = ", ".join(f"{r.source_lang} → {r.target_lang}" for r in able.itertuples())
+        return text + f"The difference lies above two points in {pairs}; there the arms are compared."
+    return text + (
+        f"The largest difference to another's reference is {interval(*ability.sort_values('difference').iloc[-1][['difference', 'ci_low', 'ci_high']], 1)} points and nowhere lies above "
+        "two: **this base cannot translate sentences**, and chrF++ would compare noise. What a sentence's own translation adds to its probability is measured instead."
+    )
+
+
+def training_sentences(training: pd.DataFrame, recipe) -> str:
+    """What was run."""
+    runs = training[training.arm != "none"].groupby(["arm", "seed"]).agg(steps=("step", "max"), tokens=("tokens", "max"), speed=("tokens_per_s", "median"))
+    spread = runs.tokens.max() / runs.tokens.min() - 1
+    return (
+        f"{len(runs)} runs of {runs.tokens.median() / 1e3:.0f} thousand tokens ({runs.steps.min()} to {runs.steps.max()} steps of {recipe.batch_rows} × {recipe.context}; arms differ by at most "
+        f"{100 * spread:.1f} % in tokens), {recipe.optimizer} at {recipe.lr:g}, falling linearly to zero; {runs.speed.median():.0f} tokens a second."
+    )
+
+
+def _contrast(row: pd.Series, digits: int = 3) -> str:
+    return f"{row.estimate:+.{digits}f} [{row.mixed_low:+.{digits}f}, {row.mixed_high:+.{digits}f}]"
+
+
+def contrast_table(contrasts: pd.DataFrame, split: str, outcomes: tuple[str, ...] = ("log_ratio", "score", "mrr", "top1")) -> pd.DataFrame:
+    """Contrasts with their mixed-model intervals, an outcome a column."""
+    part, rows = contrasts[contrasts.split == split], []
+    for (arm, reference), group in part.groupby(["arm", "reference"], sort=False):
+        by = group.set_index("outcome")
+        main = by.loc[outcomes[0]]
+        row = {"contrast": f"{arm_name(arm)} − {arm_name(reference)}", "n": main.n, "seeds": main.n_seeds}
+        row |= {OUTCOME_NAMES.get(o, o): _contrast(by.loc[o], 4 if o == "score" else 3) for o in outcomes if o in by.index}
+        rows.append(row | {"p": f"{main.p:.4f}", "Holm": "" if np.isnan(main.p_holm) else f"{main.p_holm:.4f}"})
+    return pd.DataFrame(rows)
+
+
+def verdict(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
+    """The fixed tests in words, whichever way they turned out."""
+    main = contrasts[contrasts.confirmatory]
+    if main.empty:
+        return "None of the contrasts that were fixed can be formed from the arms of this run."
+    lines = []
+    for row in main.itertuples():
+        found = row.p_holm < alpha
+        word = ("better" if row.estimate > 0 else "worse") if found else "neither better nor worse, as far as this design can tell,"
+        lines.append(
+            f"Words that were held out are translated {word} after *{arm_name(row.arm)}* than after *{arm_name(row.reference)}*: {_contrast(row)} nats "
+            f"(p = {row.p:.4f}, Holm {row.p_holm:.4f}; {row.n} concepts, {row.n_seeds} seeds; over concepts alone [{row.ci_low:+.3f}, {row.ci_high:+.3f}])."
+        )
+    return " ".join(lines)
+
+
+def power_sentences(contrasts: pd.DataFrame) -> str:
+    """The smallest effects the design could see, beside an effect that is there."""
+    main = contrasts[contrasts.confirmatory]
+    if main.empty:
+        return ""
+    text = f"With these concepts and seeds, a difference of {main.detectable.min():.3f} to {main.detectable.max():.3f} nats is found four times in five (two-sided .05, before Holm). "
+    best = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio") & (contrasts.reference == "none")]
+    if len(best):
+        row = best.loc[best.estimate.abs().idxmax()]
+        text += f"For scale: the largest difference between an arm and the untrained base is {_contrast(row)} ({arm_name(row.arm)})."
+    return text
+
+
+def secondary_sentences(contrasts: pd.DataFrame) -> str:
+    """Sentences: what the source sentence adds to the probability of its translation."""
+    part = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == "sentence_gain")]
+    rows = [
+        r
+        for r in part.itertuples()
+        if (r.arm, r.reference) in {("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("bilingual", "none")}
+    ]
+    return "; ".join(f"{arm_name(r.arm)} − {arm_name(r.reference)} {_contrast(r)} nats a token (p = {r.p:.3f}, {r.n} sentences)" for r in rows) + "."
+
+
+def cost_sentences(transfer: pd.DataFrame) -> str:
+    """Losses on text of one language after training, against the base: English first."""
+    losses = transfer[(transfer.metric == "loss") & (transfer.split == "val")]
+    base = losses[losses.arm == "none"].set_index("target_lang").value
+    change = (
+        losses[losses.arm != "none"]
+        .assign(change=lambda t: t.value - t.target_lang.map(base))
+        .groupby(["arm", "target_lang"], sort=False)
+        .change.mean()
+        .unstack()
+    )
+    english = change["en"].sort_values()
+    parts = ", ".join(f"{arm_name(a)} {v:+.3f}" for a, v in english.items())
+    worst = change.stack().idxmax()
+    return (
+        f"English, loss on held-out documents against the base (nats a token): {parts}; in perplexity the best arm goes from {np.exp(base['en']):.1f} to "
+        f"{np.exp(base['en'] + english.min()):.1f}. Dearest of all is {LANGUAGES[worst[1]]} after *{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f})."
+    )
+
+
+def larger_runs(profiles: list[str]) -> dict[str, pd.DataFrame]:
+    """Contrasts of other profiles whose results are there, by profile."""
+    return {name: store.read("transfer_contrasts") for name in profiles if (store := Store(name)).exists("transfer_contrasts")}
+
+
+def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: float = 0.05) -> str:
+    """What becomes of the claim in the paper's title."""
+    main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
+    key = ("pivot_npmi", "matched")
+    if key not in main.index:
+        return "This run holds neither the pivot arm nor its match; it says nothing of the claim."
+    row = main.loc[key]
+    if row.p_holm < alpha and row.estimate > 0:
+        text = "**A set chosen by pivots does help**, at equal tokens, languages, sources and lengths, on words whose translation it never shows"
+    elif row.p_holm < alpha:
+        text = "**A set chosen by pivots does harm**, at equal tokens, languages, sources and lengths, on words whose translation it never shows"
+    elif row.mixed_high < row.detectable and row.mixed_low > -row.detectable:
+        text = "**A set chosen by pivots does not help to an extent that this design would have found,** at equal tokens, languages, sources and lengths"
+    else:
+        text = "**Whether a set chosen by pivots helps cannot be told from these runs,** at equal tokens, languages, sources and lengths"
+    text += f" ({_contrast(row)} nats, {row.n} concepts, {row.n_seeds} seeds)."
+    paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
+    if paper is not None:
+        found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
+        text += f" Chosen as the paper has it, it {found} ({_contrast(paper)})."
+    mixed = main[main.index.get_level_values("reference") == "bilingual"]
+    if len(mixed) and (mixed.p_holm < alpha).all() and (mixed.estimate < 0).all():
+        text += " Documents drawn blindly from those with two languages do better than either: what helps is that languages stand side by side, not that words are central."
+    elif len(mixed) and (mixed.p_holm < alpha).all() and (mixed.estimate > 0).all():
+        text += " Both do better than documents drawn blindly from those with two languages."
+    for name, table in larger.items():
+        other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
+        if len(other):
+            text += f" The run `{name}` has {_contrast(other.iloc[0])} for the same contrast ({other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
+    return text

@@ -1,0 +1,244 @@
+"""A pivot-aware training set from any corpus: ranked documents, Parquet shards, Dolma's JSON lines, a data card (``make select``).
+
+    make select CORPUS=my/corpus OUT=my/set BUDGET=2000000
+    python -m semantic_pivots.select --corpus a.jsonl.gz b.parquet --out my/set --lexicon words.csv
+
+A corpus is one or more files, or folders of files: JSON lines (``.jsonl``, ``.json``, with ``.gz`` or not) or Parquet. A document has a text (``text``), and
+may have an id (``id``, ``doc_id``), a source, a licence (``license``, ``licence``), a language (``lang``, ``language``: en, fr, zh or ja) and segments (a
+list of {lang, text} or {lang, n_chars}); all but the text also inside ``metadata``, as Dolma has it. Without segments or a language, each line's language is told
+by its script and its function words (:func:`.ingest.line_languages`).
+
+A document without a pivot is ranked, but never chosen. Written, all at once when everything is done:
+
+- ``data/*.parquet``: the chosen documents, as ``datasets.load_dataset("parquet", data_dir=…)`` reads them;
+- ``dolma/*.jsonl.gz``: the same with Dolma's fields id, text, source, added, metadata;
+- ``ranking.parquet``: every document that could have been chosen, best first, with its score;
+- ``pivots.csv``: the pivots; ``settings.json``: settings, inputs and their checksums; ``README.md``: the data card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import gzip
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from . import reconstruction
+from .arms import meeting_documents, meetings, of_concepts, pool_funnel, take
+from .artifacts import ROOT
+from .card import data_card
+from .experiment import HOME
+from .fingerprint import sha256_file
+from .ingest import SHARD, SelectError, corpus_files, read_corpus, read_words
+from .matching import Vocabulary
+from .reconstruction import GraphSettings
+from .task import LANGUAGES
+from .words import index_corpus
+
+__all__ = ["Selection", "rank_documents", "select", "main"]
+
+CODES = tuple(LANGUAGES)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is chosen, and how.
+
+    Attributes:
+        budget: tokens of the training set.
+        pivots: `npmi` (cross-lingual degree; documents among those of their length) or `paper` (number of links; the share itself).
+        min_words: distinct words a document must have.
+        hold_out: split of the lexicon whose words are blind to the selection, and never meet their translation in a chosen document ("" for none).
+    """
+
+    budget: int = 1_000_000
+    pivots: str = "npmi"
+    min_words: int = 12
+    hold_out: str = "heldout"
+    graph: GraphSettings = GraphSettings()
+
+
+# --- the selection ----------------------------------------------------------------------------------------------------
+
+
+def count_tokens(folder: Path, tokenizer: Tokenizer) -> np.ndarray:
+    """Tokens of every document, int64 [document]."""
+    counts = []
+    for path in sorted(folder.glob("*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(2048, columns=["text"]):
+            counts += [len(c.ids) for c in tokenizer.encode_batch_fast(batch.column("text").to_pylist(), add_special_tokens=False)]
+    return np.array(counts, np.int64)
+
+
+def rank_documents(folder: Path, settings: Selection, forms: Vocabulary, held: list[str], n_tokens: np.ndarray):
+    """Score all documents of a corpus.
+
+    Returns:
+        The documents that can be chosen, best first (row, doc_id, score, pivot_share, n_words, n_tokens, langs, source, license); the words with their degrees and
+        whether they are pivots; the funnel of the pool; and how many of its documents hold no pivot.
+
+    Raises:
+        SelectError: if the corpus has one language only, or no pivots.
+    """
+    documents = reconstruction.read_documents_table(folder)
+    if len(langs := sorted(set("+".join(documents.langs.unique()).split("+")) - {""})) < 2:
+        raise SelectError(f"all text is {LANGUAGES[langs[0]]}: pivots link words of different languages, so a corpus needs at least two of {', '.join(CODES)}")
+    index = index_corpus(folder, min_docs=min(5, max(1, len(documents) // 10)))
+    incidence = meetings(folder, forms)
+    part, words = of_concepts(incidence, forms, held)
+    blind = reconstruction.blind_words(index, words) if held else np.zeros(len(index.words), bool)
+    table = reconstruction.centrality(index, settings.graph, blind, reconstruction.eligible(index, documents.source.to_numpy(), settings.graph))
+    try:
+        pivots = reconstruction.pivot_words(table, settings.pivots, settings.graph.n_pivots)
+    except ValueError as error:
+        raise SelectError(f"{error}: the corpus is too small, or its languages hardly ever stand in one document ({len(documents)} documents)") from error
+    share, count = reconstruction.pivot_share(index, pivots, blind)
+    conditions = [
+        (f"at least {settings.min_words} distinct words", count >= settings.min_words),
+        ("no near-duplicate", reconstruction.near_duplicates(index.incidence) < 0),
+    ]
+    if held:
+        conditions.append(("no held-out word beside its translation", meeting_documents(part, words) == 0))
+    pool, funnel = pool_funnel(conditions, n_tokens)
+    score = share if settings.pivots == "paper" else reconstruction.by_length(share, count, pool)
+    rows = np.flatnonzero(pool & np.isfinite(score))
+    rows = rows[np.argsort(-score[rows], kind="stable")]
+    ranked = documents.iloc[rows].assign(row=rows, score=score[rows], pivot_share=share[rows], n_words=count[rows], n_tokens=n_tokens[rows])
+    return ranked.drop(columns="n_chars").reset_index(drop=True), table.assign(pivot=pivots), funnel, int((share[rows] == 0).sum())
+
+
+def select(
+    corpus: Sequence[Path], out: Path, lexicon: Path | None = None, settings: Selection = Selection(), tokenizer: Path | None = None, added: str = ""
+) -> pd.DataFrame:  # noqa: B008
+    """Make a training set.
+
+    Args:
+        corpus: files or folders.
+        out: folder to write; it must not be there, or be empty.
+        lexicon: lexicon (default: data/lexicon.parquet).
+        tokenizer: folder or file of a tokenizer.json in whose tokens the budget counts (default: that of the known-corpus model).
+        added: date for Dolma's field ``added`` (default: today's).
+
+    Returns:
+        The ranking, with the column ``selected``.
+
+    Raises:
+        SelectError: if an input is wrong, the folder is not empty, or the budget is more than the corpus has.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SelectError(f"{out} is not an empty folder; nothing was written. Name another folder, or empty it")
+    files = corpus_files(corpus)
+    inputs = {str(p): sha256_file(p) for p in files}
+    lexicon = ROOT / "data" / "lexicon.parquet" if lexicon is None else Path(lexicon)
+    place = next(HOME.glob("tokens-*")) if tokenizer is None else Path(tokenizer)
+    place = place / "tokenizer.json" if place.is_dir() else place
+    if not place.is_file():
+        raise SelectError(f"{place} is not there")
+    forms, held = read_words(lexicon, settings.hold_out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        work, made = Path(scratch) / "corpus", Path(scratch) / "set"
+        numbers = read_corpus(files, work)
+        ranked, words, funnel, n_without = rank_documents(work, settings, forms, held, count_tokens(work, Tokenizer.from_file(str(place))))
+        try:
+            chosen = take(np.flatnonzero(ranked.pivot_share > 0), ranked.n_tokens.to_numpy(), settings.budget, str(out))
+        except ValueError as error:
+            raise SelectError(str(error)) from error
+        ranked["selected"] = False
+        ranked.loc[chosen, "selected"] = True
+        ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
+        facts = {"settings": asdict(settings), "inputs": inputs, "lexicon_sha256": sha256_file(lexicon), "tokenizer_sha256": sha256_file(place)}
+        facts |= {"numbers": dict(numbers), "without_a_pivot": n_without, "added": added or datetime.datetime.now(datetime.UTC).date().isoformat()}
+        _write(made, work, ranked, words, funnel, facts)
+        if out.exists():
+            out.rmdir()
+        os.replace(made, out)
+    return ranked
+
+
+def _write(folder: Path, corpus: Path, ranked: pd.DataFrame, words: pd.DataFrame, funnel: pd.DataFrame, facts: dict) -> None:
+    for part in ("data", "dolma"):
+        (folder / part).mkdir(parents=True)
+    chosen = ranked[ranked.selected].sort_values("row")
+    shards = max(1, -(-len(chosen) // SHARD))
+    texts = _chosen_texts(corpus, chosen.row.to_numpy())
+    for shard, rows in enumerate(np.array_split(np.arange(len(chosen)), shards)):
+        part = chosen.iloc[rows]
+        documents = [next(texts) for _ in rows]
+        columns = {
+            "id": part.doc_id,
+            "text": [d["text"] for d in documents],
+            "source": part.source,
+            "license": part.license,
+            "languages": part.langs.str.split("+"),
+        }
+        columns |= {
+            "segments": [d["segments"] for d in documents],
+            "rank": part["rank"],
+            "score": part.score,
+            "pivot_share": part.pivot_share,
+            "n_tokens": part.n_tokens,
+        }
+        table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False).replace_schema_metadata(None)
+        pq.write_table(table, folder / "data" / f"train-{shard:05d}-of-{shards:05d}.parquet", compression="zstd")
+        # no time and no name in the file: the same set gives the same bytes
+        with (folder / "dolma" / f"part-{shard:05d}.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
+            for row in table.to_pylist():
+                line = {k: row.pop(k) for k in ("id", "text", "source")} | {"added": facts["added"], "metadata": row}
+                stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+    ranked.drop(columns="row").to_parquet(folder / "ranking.parquet", index=False)
+    pivots = words[words["pivot"]].drop(columns="pivot").sort_values(["lang", "strength"], ascending=[True, False])
+    pivots.to_csv(folder / "pivots.csv", index=False, float_format="%.4g")
+    (folder / "settings.json").write_text(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    (folder / "README.md").write_text(data_card(ranked, pivots, funnel, facts), encoding="utf-8")
+
+
+def _chosen_texts(corpus: Path, rows: np.ndarray) -> Iterator[dict]:
+    """Texts and segments of some rows, ascending."""
+    start = 0
+    for path in sorted(corpus.glob("*.parquet")):
+        table = pq.read_table(path, columns=["text", "segments"])
+        own = rows[(rows >= start) & (rows < start + len(table))] - start
+        yield from table.take(pa.array(own)).to_pylist()
+        start += len(table)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m semantic_pivots.select", description="Make a pivot-aware training set from a corpus.")
+    parser.add_argument("--corpus", nargs="+", required=True, type=Path, help="JSON lines or Parquet files, or folders of them")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write; it must be empty or not be there")
+    parser.add_argument("--lexicon", type=Path, help="Parquet, CSV or TSV (default: data/lexicon.parquet)")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json or its folder (default: the known-corpus model's)")
+    parser.add_argument("--budget", type=int, default=Selection.budget, help="tokens of the training set (default: %(default)s)")
+    parser.add_argument("--pivots", choices=("npmi", "paper"), default=Selection.pivots, help="kind of pivots (default: %(default)s)")
+    parser.add_argument("--n-pivots", type=int, default=GraphSettings.n_pivots, help="(default: %(default)s)")
+    parser.add_argument("--hold-out", default=Selection.hold_out, help="split of the lexicon that is held out (default: %(default)s)")
+    parser.add_argument("--added", default="", help="date for Dolma's field 'added' (default: today)")
+    given = parser.parse_args(arguments)
+    settings = Selection(given.budget, given.pivots, hold_out=given.hold_out, graph=GraphSettings(n_pivots=given.n_pivots))
+    try:
+        ranked = select(given.corpus, given.out, given.lexicon, settings, given.tokenizer, given.added)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    chosen = ranked[ranked.selected]
+    print(f"{len(chosen)} of {len(ranked)} documents chosen, {chosen.n_tokens.sum()} tokens; {given.out / 'README.md'} tells what they are")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from semantic_pivots import comparison, figures_transfer, report_transfer
+from semantic_pivots.transfer import Recipe
+from tests.test_evaluation import COUNTS, make_scores
+
+ARMS = {"none": 0.0, "matched": 0.1, "matched_paper": 0.1, "bilingual": 0.5, "pivot_npmi": 0.1, "pivot_paper": 0.1}
+
+
+def table_of(**effects):
+    outcomes = comparison.outcome_table(make_scores(ARMS | effects), COUNTS)
+    return outcomes, comparison.contrasts(outcomes, n_resamples=100)
+
+
+@pytest.mark.parametrize(
+    "effects, claim, against_mixed",
+    [
+        ({"pivot_npmi": 0.9, "pivot_paper": 0.9}, "does help", "Both do better than documents drawn blindly"),
+        ({"pivot_npmi": -0.4, "pivot_paper": -0.4}, "does harm", "Documents drawn blindly from those with two languages do better than either"),
+        ({}, "does not help to an extent", "do better than either"),
+    ],
+)
+def test_the_conclusion_follows_the_tables(effects, claim, against_mixed):
+    _, contrasts = table_of(**effects)
+    text = report_transfer.conclusion(contrasts, {})
+    assert claim in text and against_mixed in text and "30 concepts, 3 seeds" in text
+    verdict = report_transfer.verdict(contrasts)
+    assert verdict.count("Holm") == 4 and ("neither better nor worse" in verdict) == (not effects)
+    assert "found four times in five" in report_transfer.power_sentences(contrasts)
+
+
+def test_a_wide_interval_is_no_proof_of_absence_and_missing_arms_are_told():
+    random = np.random.default_rng(0)
+    scores = make_scores({"matched": 0.0, "pivot_npmi": 0.0})
+    shift = dict(zip(range(3), random.normal(0, 1, 3)))
+    scores["log_ratio"] += scores.seed.map(shift) * (scores.arm == "pivot_npmi")
+    contrasts = comparison.contrasts(comparison.outcome_table(scores, COUNTS), n_resamples=100)
+    row = contrasts[contrasts.confirmatory].iloc[0]
+    assert row.mixed_high - row.mixed_low > 3 * (row.ci_high - row.ci_low), "the runs' spread must widen the mixed model's interval"
+    alone = contrasts.assign(arm="random", confirmatory=False)
+    assert "says nothing of the claim" in report_transfer.conclusion(alone, {}) and "None of the contrasts" in report_transfer.verdict(alone)
+    assert report_transfer.power_sentences(alone) == ""
+
+
+def test_larger_runs_are_named():
+    _, contrasts = table_of()
+    assert "The run `long` has" in report_transfer.conclusion(contrasts, {"long": contrasts})
+    assert report_transfer.larger_runs(["no-such-profile"]) == {}
+
+
+def test_tables_and_sentences_of_the_parts():
+    outcomes, contrasts = table_of()
+    table = report_transfer.contrast_table(contrasts, "heldout")
+    assert len(table) == contrasts[contrasts.split == "heldout"].groupby(["arm", "reference"]).ngroups and (table.Holm != "").sum() == 4
+    losses = pd.DataFrame(
+        [
+            {"arm": a, "seed": 0, "tokens": 1, **{f"val_{la}": 4 + k * 0.1 for la in ("en", "fr", "zh", "ja")}}
+            for k, a in enumerate(("none", "matched", "bilingual"))
+        ]
+    )
+    text = report_transfer.cost_sentences(comparison.transfer_table(outcomes, losses, 50))
+    assert "matched to ours +0.100, mixed documents +0.200" in text
+    training = pd.DataFrame({"arm": "matched", "seed": [0, 0, 1, 1], "step": [1, 2, 1, 2], "tokens": [500, 1000, 500, 1010], "tokens_per_s": 100.0})
+    assert "2 runs of 1 thousand tokens (2 to 2 steps" in report_transfer.training_sentences(training, Recipe())
+    ability = pd.DataFrame(
+        {
+            "source_lang": ["en"],
+            "target_lang": ["fr"],
+            "n": 9,
+            "chrf": 9.0,
+            "chrf_copy": 5.0,
+            "chrf_other": 8.5,
+            "difference": 0.5,
+            "ci_low": -0.1,
+            "ci_high": 1.0,
+            "able": False,
+        }
+    )
+    assert "cannot translate sentences" in report_transfer.ability_sentences(ability, "sig")
+    assert "there the arms are compared" in report_transfer.ability_sentences(ability.assign(able=True), "sig")
+    counts = pd.DataFrame({"concept_id": ["a", "b", "b"], "first": "en", "second": ["fr", "fr", "ja"], "n_both": [0, 2, 1]})
+    exposure = report_transfer.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}))
+    assert exposure.iloc[0].tolist() == ["matched to ours", 0, 3, "1 of 1"]
+    assert figures_transfer.arm_name("matched_mixed") == "matched to pivots, mixed documents" and figures_transfer.arm_name("pivot_npmi") == "pivots, ours"

@@ -1,0 +1,193 @@
+import gzip
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from semantic_pivots.ingest import SelectError, line_languages, read_corpus, read_words
+from semantic_pivots.reconstruction import GraphSettings
+from semantic_pivots.select import Selection, main, select
+
+LANGS = ("en", "fr")
+N_WORDS = 40
+
+
+def word(lang, i):
+    return f"{'mot' if lang == 'fr' else 'word'}{'abcdefghij'[i // 10]}{'klmnopqrst'[i % 10]}"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """Words are tokens."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def lexicon(tmp_path_factory):
+    """Word i of one language translates word i of the other; the first two are held out."""
+    path = tmp_path_factory.mktemp("lexicon") / "lexicon.csv"
+    rows = [{"concept_id": f"c{i}", "en": word("en", i), "fr": word("fr", i), "split": "heldout" if i < 2 else "test"} for i in range(N_WORDS)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def toy_documents(n=120, seed=0, langs=LANGS):
+    """Mixed documents hold words 0–19 with their translations; one-language documents the others."""
+    random, documents = np.random.default_rng(seed), []
+    for k in range(n):
+        if k % 2 and len(langs) > 1:
+            chosen = random.permutation(20)[:8]
+            segments = [{"lang": la, "text": " ".join(word(la, i) for i in chosen)} for la in langs]
+        else:
+            la = langs[k // 2 % len(langs)]
+            segments = [{"lang": la, "text": " ".join(word(la, i) for i in 20 + random.permutation(20)[:16])}]
+        documents.append({"id": f"d{k}", "source": f"s{k % 3}", "license": "CC0-1.0", "text": "\n".join(s["text"] for s in segments), "segments": segments})
+    return documents
+
+
+def write(path, documents):
+    path.write_text("\n".join(json.dumps(d, ensure_ascii=False) for d in documents) + "\n")
+    return path
+
+
+SETTINGS = Selection(budget=200, min_words=4, graph=GraphSettings(n_pivots=10, min_both=3, min_npmi=0.05, min_docs=3, max_share=0.9, max_source_share=1.0))
+
+
+def run(corpus, out, lexicon, tokenizer, **changes):
+    settings = Selection(**{**SETTINGS.__dict__, **changes})
+    return select([corpus], out, lexicon, settings, tokenizer, "2026-01-01")
+
+
+def test_a_set_is_made_from_a_corpus_it_has_never_seen(tmp_path, lexicon, tokenizer):
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    ranked = run(corpus, tmp_path / "set", lexicon, tokenizer)
+    chosen = ranked[ranked.selected]
+    assert 184 < chosen.n_tokens.sum() <= 200 and ranked.score.is_monotonic_decreasing
+    # words that meet their translation are the pivots, so mixed documents come first
+    assert (chosen.langs == "en+fr").all() and (ranked.langs == "en").any()
+    held = {f"{word(la, i)}" for la in LANGS for i in (0, 1)}
+    documents = pq.read_table(tmp_path / "set" / "data").to_pandas()
+    assert set(documents.id) == set(chosen.doc_id) and documents["rank"].min() == 1
+    for text in documents.text:
+        own = held & set(text.split())
+        assert not {w.replace("mot", "word") for w in own if "mot" in w} & own, "a held-out word stands beside its translation"
+    pivots = pd.read_csv(tmp_path / "set" / "pivots.csv")
+    assert not set(pivots.word) & held and {"en", "fr"} == set(pivots.lang)
+    assert not list(tmp_path.glob(".set*"))
+
+
+def test_it_loads_with_datasets_and_as_dolma(tmp_path, lexicon, tokenizer):
+    from datasets import load_dataset
+
+    ranked = run(write(tmp_path / "corpus.jsonl", toy_documents()), tmp_path / "set", lexicon, tokenizer)
+    loaded = load_dataset("parquet", data_files=str(tmp_path / "set" / "data" / "*.parquet"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == ranked.selected.sum() and {"id", "text", "source", "license"} <= set(loaded.column_names)
+    with gzip.open(tmp_path / "set" / "dolma" / "part-00000.jsonl.gz", "rt") as stream:
+        lines = [json.loads(line) for line in stream]
+    assert [line["id"] for line in lines] == loaded["id"][:] and all(set(line) == {"id", "text", "source", "added", "metadata"} for line in lines)
+    assert lines[0]["metadata"]["license"] == "CC0-1.0" and lines[0]["added"] == "2026-01-01"
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path, lexicon, tokenizer):
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    for name in ("a", "b"):
+        run(corpus, tmp_path / name, lexicon, tokenizer)
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert len(files) == 6 and all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_every_way_to_write_a_corpus_gives_the_same_documents(tmp_path):
+    documents = toy_documents(20)
+    for d in documents:
+        d["metadata"] = {"license": d.pop("license")}
+    (tmp_path / "p").mkdir()
+    pd.DataFrame(documents).to_parquet(tmp_path / "p" / "a.parquet")
+    (tmp_path / "j").mkdir()
+    with gzip.open(tmp_path / "j" / "a.jsonl.gz", "wt") as stream:
+        stream.write("\n".join(map(json.dumps, documents)))
+    for name in "pj":
+        read_corpus([next((tmp_path / name).iterdir())], tmp_path / f"{name}-made")
+    a, b = (pd.read_parquet(next((tmp_path / f"{name}-made").iterdir())) for name in "pj")
+    pd.testing.assert_frame_equal(a, b)
+    assert (a.license == "CC0-1.0").all() and set(a.lang) == {"en", "fr", "mixed"}
+
+
+def test_lines_are_told_apart_by_language():
+    text = "The cat is on the table and it was there.\nLe chat est sur la table et il est dans la maison.\n桌子上有一只猫。\n12345"
+    assert [la for la, _ in line_languages(text)] == ["en", "fr", "zh"]
+    assert "\n".join(t for _, t in line_languages(text)) == text
+    assert line_languages("猫が机の上にいる。\n日本") == [("ja", "猫が机の上にいる。\n日本")]
+    assert line_languages("12345") == []
+    assert line_languages("Über den Wolken") == []
+
+
+def test_wrong_input_is_named(tmp_path, lexicon, tokenizer, capsys):
+    def fails(documents, match, **changes):
+        corpus = write(tmp_path / "corpus.jsonl", documents)
+        with pytest.raises(SelectError, match=match):
+            run(corpus, tmp_path / "set", lexicon, tokenizer, **changes)
+        assert not (tmp_path / "set").exists() and not list(tmp_path.glob(".set*"))
+
+    good = toy_documents(60)
+    fails(good, r"a budget of 1000000 tokens is more than the \d+ tokens of the \d+ documents", budget=1_000_000)
+    fails(toy_documents(60, langs=("en",)), "all text is English: pivots link words of different languages")
+    fails([*good, good[0]], "the id 'd0' occurs twice")
+    fails([*good, {"id": "x", "body": "text"}], "document 60 has no field 'text' with a text; its fields are id, body")
+    fails([*good, {"id": "x", "text": "a", "segments": [{"lang": "de", "text": "a"}]}], "a segment of language 'de'")
+    fails([{"id": "x", "text": "12345"}], "1 documents and no text in English, French, Chinese, Japanese")
+    fails([{"id": i, "text": t, "lang": la} for i, (t, la) in enumerate([("one two three four", "en"), ("un deux trois quatre", "fr")])], "no word has a link")
+    (tmp_path / "corpus.jsonl").write_text('{"id": "a", "text": "x"}\n{"id": ')
+    with pytest.raises(SelectError, match="corpus.jsonl is damaged"):
+        run(tmp_path / "corpus.jsonl", tmp_path / "set", lexicon, tokenizer)
+    with pytest.raises(SelectError, match="nowhere is not there"):
+        run(tmp_path / "nowhere", tmp_path / "set", lexicon, tokenizer)
+    (tmp_path / "bad.csv").write_text("concept_id,en\nc,dog\n")
+    with pytest.raises(SelectError, match="a lexicon needs concept_id and two of the columns en, fr, zh, ja"):
+        read_words(tmp_path / "bad.csv", "heldout")
+    assert main(["--corpus", str(tmp_path / "nowhere"), "--out", str(tmp_path / "set")]) == 1
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_empty_is_refused(tmp_path, lexicon, tokenizer):
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "mine.txt").write_text("mine")
+    with pytest.raises(SelectError, match="is not an empty folder; nothing was written"):
+        run(corpus, tmp_path / "set", lexicon, tokenizer)
+    assert os.listdir(tmp_path / "set") == ["mine.txt"]
+    (tmp_path / "set" / "mine.txt").unlink()
+    assert run(corpus, tmp_path / "set", lexicon, tokenizer).selected.any()
+
+
+def test_the_card_tells_licences_sources_and_what_is_missing(tmp_path, lexicon, tokenizer):
+    documents = toy_documents()
+    for d in documents[::3]:
+        d.pop("license")
+    documents += [
+        {"id": f"plain{k}", "source": "plain", "license": "MIT", "lang": "en", "text": f"alpha beta gamma delta epsilon zeta {'abcdefgh'[k]}{'abcdefgh'[k]}x"}
+        for k in range(8)
+    ]
+    ranked = run(write(tmp_path / "corpus.jsonl", documents), tmp_path / "set", lexicon, tokenizer)
+    card = (tmp_path / "set" / "README.md").read_text()
+    assert "40 documents of the corpus state none" in card and "| not stated |" in card and "| CC0-1.0 |" in card
+    assert "language:\n- en\n- fr\n" in card and "data_files: data/*.parquet" in card
+    # documents without a pivot are ranked, told of, and come last
+    without = ranked[ranked.pivot_share == 0]
+    assert len(without) and f"{len(without)} of the documents that could be chosen hold no pivot" in card and not without.selected.any()
+    settings = json.loads((tmp_path / "set" / "settings.json").read_text())
+    assert settings["numbers"]["documents"] == len(documents) and settings["without_a_pivot"] == len(without)
+
+
+def test_the_command_line(tmp_path, lexicon, tokenizer, capsys):
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    options = ["--lexicon", str(lexicon), "--tokenizer", str(tokenizer), "--budget", "200", "--pivots", "paper", "--n-pivots", "10"]
+    assert main(["--corpus", str(corpus), "--out", str(tmp_path / "set"), *options]) == 0
+    assert "documents chosen" in capsys.readouterr().out and "linked with the most other words" in (tmp_path / "set" / "README.md").read_text()
