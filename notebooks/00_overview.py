@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means]
+#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, claims]
 #     writes: []
 # ---
 
@@ -32,7 +32,7 @@ model = "packaged:gemma-3-270m"
 # %%
 from IPython.display import Markdown, display
 
-from semantic_pivots import artifacts, figures, report, report_behavior, report_causal, report_layers, task
+from semantic_pivots import artifacts, figures, report, report_behavior, report_causal, report_layers, report_pivots, task
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
 figures.use_style()
@@ -49,9 +49,9 @@ ability = store.read("ability")
 # | [01 · task construction](01_task_construction.ipynb) | How well do real models translate single words, in twelve directions? | lexicon | prompts, scores, formats, ability, ability_by |
 # | [02 · layer tracing](02_layer_tracing.ipynb) | What would each layer say while the model translates? | prompts, scores, corpus | traces, layer_constants, layer_means, milestones, lens_divergence |
 # | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts tell which? | traces, scores, forms, both corpora | behaviors, cooccurrence, correlation, attribution and what belongs to it |
-# | 04 · pivot discovery (planned) | Which words are the pivots? | traces, corpus | pivots, pivot_mass |
-# | 05 · dataset reconstruction (planned) | Does training on pivot-rich documents help? | corpus, pivots | selection, training, transfer |
-# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet? (What happens when a pivot is removed is planned.) | lexicon, forms, corpus, the known-corpus model | severance, checkpoint_scores, hypotheses, contrasts and what belongs to them |
+# | [04 · pivot discovery](04_pivot_discovery.ipynb) | Which words are the pivots, and do the layers name them? | scores, prompts, traces, behaviors, cooccurrence, corpus | pivots, pivot_mass, pivot_summary, pivot_regression and what belongs to them |
+# | 05 · dataset reconstruction (planned) | Does further training on pivot-rich documents help? | corpus, the known-corpus model | selection, training, transfer |
+# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet, and when a pivot is removed? | lexicon, forms, corpus, the known-corpus model, pivots | severance, checkpoint_scores, hypotheses, contrasts, interventions, claims and what belongs to them |
 
 # %% [markdown]
 # ## The main results so far
@@ -101,6 +101,15 @@ known, known_delta = store.read("known_attribution"), store.read("known_delta_au
 display(Markdown(report_behavior.auc_sentences(known, known_delta)))
 
 # %% [markdown]
+# ### The pivots (notebook 04)
+#
+# Words that stand in documents with the source word and in documents with the target word, and what the layers make of them, each beside its null.
+
+# %%
+tables = [store.read(name) for name in ("pivot_rankings", "pivot_summary", "pivot_contrasts", "pivot_labels", "pivot_regression")]
+display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(model))))
+
+# %% [markdown]
 # ### An experiment: words that were never allowed to meet (notebook 06)
 #
 # Before that small model was trained, a lot decided for each of some hundreds of concepts whether its French and Japanese word may meet in a
@@ -113,6 +122,15 @@ report_causal.hypotheses_table(hypotheses)
 
 # %%
 display(Markdown(report_causal.verdict(hypotheses)))
+
+# %% [markdown]
+# ### The paper's claims, one by one (notebook 06)
+#
+# *Replicates* means that a claim stands with our controls, *with a correction* that a part of it does, *not on this model* that the controls do as
+# well or the sign is other.
+
+# %%
+store.read("claims").style.hide(axis="index")
 
 # %% [markdown]
 # ## How the measure is controlled
@@ -128,8 +146,7 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 # %% [markdown]
 # ## What is not yet there
 #
-# * The pivots themselves are not looked for in the corpus yet, no layer is intervened on, and no pivot-aware training set is built:
-#   notebooks 04 and 05 and the second half of 06 are planned. What a lens shows is no proof of cause.
+# * No pivot-aware training set is built and trained on yet: notebook 05 is planned.
 # * The pre-training corpora of Gemma and SmolLM2 are not available, so their counts are proxies. The model whose corpus is
 #   known is small, read little text, and stands for one seed and one triple of languages.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.

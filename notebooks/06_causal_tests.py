@@ -10,8 +10,8 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, formats]
-#     writes: [severance, checkpoint_scores, group_means, hypotheses, contrasts, dose_response, group_layers, group_labels]
+#     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, behavior_shares, attribution, delta_auc, correlation, pivot_mass_by_direction]
+#     writes: [severance, checkpoint_scores, group_means, hypotheses, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
 # %% [markdown]
@@ -62,6 +62,13 @@
 # ## Parameters
 #
 # `redraw` draws the groups anew and compares them with the ones in the model's folder. `n_blocks` is how many blocks of four concepts are scored, at most. Layers are counted from 0; `first_layer` and `last_layer` bound the middle of the network for the question about English.
+#
+# The synthetic twins: `n_twins` of each of three worlds, each with `twin_n_concepts` test concepts beside `twin_n_demos` others, trained for `twin_steps` steps
+# and scored after each share of them in `twin_stages`; `n_redraws` is how often the groups of a twin are drawn anew to count false positives.
+#
+# The second half: `n_intervened` is how many concepts are intervened on in each of `intervention_pairs`, `n_discovered` on how many of them the discovered
+# pivots are taken out, and `n_blockwise` on how many spans are taken out block by block. `pivot_depth` bounds the pivot layers as shares of the
+# network's depth; `steering_doses` are in lengths of the state.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -74,6 +81,23 @@ last_layer = 4
 seed = 20251
 n_resamples = 2000
 n_permutations_groups = 9999
+n_twins = 3
+twin_n_concepts = 160
+twin_n_demos = 160
+twin_steps = 440
+twin_stages = [0.3, 0.35, 0.4, 0.5, 0.7, 1.0]
+n_permutations_twins = 199
+n_redraws = 100
+model = "packaged:gemma-3-270m"
+intervention_pairs = ["fr-zh", "zh-fr", "fr-ja", "ja-fr", "zh-ja", "ja-zh"]
+n_intervened = 100
+n_discovered = 40
+n_blockwise = 25
+n_control_spans = 50
+max_tokens = 6
+pivot_depth = [0.67, 0.9]
+steering_doses = [0.002, 0.005, 0.01, 0.02]
+n_frequency_texts = 20000
 device = "auto"
 dtype = "auto"
 
@@ -273,6 +297,83 @@ store.write("dose_response", dose, facts, ["severance"])
 report_causal.dose_table(dose[dose.direction.isin(directions)])
 
 # %% [markdown]
+# ## A twin whose truth is known
+#
+# Would this experiment have seen an effect, had there been one? And would it have kept silent where there is none? For
+# that the same pipeline runs on small invented languages in which the truth is known by construction. A few hundred concepts have a word in
+# each of three languages; which words of a concept meet is drawn by lot in the same four groups, in blocks, at two doses (3 or 12 documents
+# for each edge), and a small Llama learns from these documents alone, with the optimiser, weight decay and schedule of the real one. There are three worlds:
+#
+# - *factorial:* edges are cut as the groups say. There is an effect of meetings to be found, and perhaps one of a path.
+# - *placebo:* no edge is cut, whatever the group. Whatever is found is false.
+# - *shuffled:* edges are cut, but what meets is another concept's translation. No pair can be known, but words of the groups stand
+#   in unlike company; so again whatever is found is false.
+#
+# The twins are scored several times while they learn, because the question is what could have been seen in a model that knows as much as the
+# real one. To keep the company of a word out of it, all nine distractors are of the concept's own group and dose; at the end those of all
+# groups, as the real experiment has them, stand beside.
+
+# %%
+from semantic_pivots import figures_twin, report_twin, twin, twin_analysis
+
+size = {"n_concepts": twin_n_concepts, "n_demos": twin_n_demos, "steps": twin_steps, "stages": tuple(twin_stages)}
+made = twin.run_twins([twin.Twin(world=w, seed=seed + i, **size) for w in twin.WORLDS for i in range(n_twins)], store)
+store.write("twin_scores", made["scores"], [])
+growth_of_twins = twin_analysis.development(made["scores"])
+fig, axes = figures_twin.learning(growth_of_twins, chance)
+figures.save(fig, "06_twin_learning", growth_of_twins, profile)
+
+# %% [markdown]
+# Thick lines are means, thin lines single twins. Meetings are learnt first; a path is used only when its two steps are learnt, and
+# less by some twins than by others. Open symbols in the world *shuffled*: with distractors of all groups, groups differ although nothing
+# can be known.
+#
+# **The fixed tests on the twins,** at the stage at which the words that may meet are translated as well as in the real model, and at the end.
+
+# %%
+real = last_means[(last_means.direction == " + ".join(directions)) & (last_means.outcome == "reciprocal_rank") & (last_means.group == "full")].iloc[0]
+level, ended = twin_analysis.at_level(made["scores"], real["mean"]), made["scores"][made["scores"].trained == 1]
+tests = [twin_analysis.contrast_tests(part, n_permutations_twins, **settings).assign(stage=s) for s, part in (("level", level), ("end", ended))]
+tests = store.write("twin_tests", pd.concat(tests, ignore_index=True), [], ["twin_scores"])
+power = twin_analysis.power(tests, ["stage", "world", "distractors", "dose", "contrast"])
+store.write("twin_power", power, [], ["twin_scores"])
+report_twin.power_table(power)
+
+# %%
+smallest = detectable.set_index("contrast").detectable.to_dict()
+fig, axes = figures_twin.effects(growth_of_twins, fixed, (real["mean"], real.ci_low, real.ci_high), smallest)
+figures.save(fig, "06_twin_effects", growth_of_twins, profile)
+
+# %%
+display(Markdown(report_twin.effect_sentences(tests, power, level, fixed, real["mean"], smallest)))
+
+# %%
+draws = twin_analysis.redrawn(level[level.world == "placebo"], n_redraws, n_permutations_twins, seed)
+nulls = table[(table.target == "foreign") & (table.outcome == "reciprocal_rank")]
+display(Markdown(report_twin.false_positive_sentences(draws, tests, power, nulls)))
+
+# %% [markdown]
+# **Labels, AUC and an intervention.** The rules of notebook 03 and the AUC of the pairs' counts, at the end of training, French → Japanese. If a
+# label stood for a way of translating, *pivot only* would be called pivot and *direct only*, which has no path, would not. The
+# intervention takes the English word's direction out of the state that gives the answer.
+
+# %%
+shares, labelled = twin_analysis.label_tables(made["behaviors"], n_permutations=n_permutations_twins, **settings)
+store.write("twin_labels", pd.concat([shares.assign(test="share of pivot"), labelled], ignore_index=True), [])
+display(Markdown(report_twin.label_sentences(shares, labelled, twin_analysis.power(labelled, ["world", "test", "rule"]))))
+
+# %%
+projected = store.write("twin_interventions", twin_analysis.intervention_effects(made["interventions"], **settings), [])
+display(Markdown(report_twin.intervention_sentences(projected)))
+
+# %% [markdown]
+# **What the twins cannot say.** Their words have no meaning but their translations: what a model learns from the company that words keep in
+# real text, and the real model seems to have learnt much that way, has no counterpart in them. A meeting in a twin is two lines next to each other, read
+# in every epoch; in real text it is two words in a document that hold dozens of others. The intervals of the effects are over concepts, given
+# these twins; how much twins differ among themselves is in the figures, and with so few of them a share found says no more than its interval.
+# Pivots are not searched for in their documents: there each concept has only one word that could be one.
+
+# %% [markdown]
 # ## Do the layers show the pivot?
 #
 # If words that never meet are translated through English, the middle layers should name the English word more often where
@@ -305,6 +406,197 @@ store.write("group_labels", labels, [lm.facts()], ["lexicon", "forms", "known_co
 report_causal.label_table(labels)
 
 # %% [markdown]
+# # Second half: breaking the pivot
+#
+# The first half changed what a model reads. This half changes what it *thinks*, while it translates, and asks what becomes of the translation.
+# Three things can be done to the residual stream where the answer is given, and for each the pivot account makes a prediction:
+#
+# | intervention | if the pivot is a step on the way | if it only lies nearby |
+# |---|---|---|
+# | **take it out:** project the pivot tokens out of the state | the translation suffers more than without equally near tokens | no more than with them |
+# | **put it in:** replace the state by that of another concept's run | some layers hold the concept before the language | concept and language come together, or the language first |
+# | **add it:** push a failing item along its pivot | the right word rises, more than by any other push | the pivot itself is said |
+#
+# Everything happens at the *answer position*, the last one before the translation's first real token (after a bare space, where the
+# tokenizer puts one before Chinese and Japanese words); prompts of different lengths are aligned by that role. The outcome is the
+# log-odds of the first token of the target word against all others, in nats. Directions are those without English, for there
+# English can be nothing but a pivot.
+
+# %%
+from semantic_pivots import ablation, corpus, effects, figures_interventions, patching, report_interventions, subjects
+
+tables = {name: store.read(name) for name in ("scores", "traces", "prompts")}
+tested_pairs = task.parse_pairs(pairs=intervention_pairs)
+sample = corpus.sample_texts(n_frequency_texts, seed)
+lms = {name: models.load(name, device, dtype) for name in (model, known_model)}
+numbers = {model: n_intervened, known_model: 3 * n_intervened}
+trials = {name: subjects.prepare(lm, lexicon, tables, tested_pairs, numbers[name], sample) for name, lm in lms.items()}
+main_subject, main_items = trials[model]
+
+# %% [markdown]
+# ## Which tokens, and which direction
+#
+# **Tokens.** Two sets of pivots for every item. *English forms:* tokens that start an accepted English word of the concept. *Discovered
+# pivots:* words that stand with both words in documents (notebook 04), each by its most frequent token. A token
+# that is written like a form of the source or target word, or begins one with four letters, is no pivot: in fr → ja, *table* is French.
+#
+# **Direction.** The lens reads a token $t$ off a state $x$ as $u_t \cdot \mathrm{norm}(x)$. The final norm is linear up to one scalar,
+# $\mathrm{norm}(x) = Mx / s(x) + b$, so what carries the token is $M^\top u_t$, and not the row $u_t$ of the unembedding; that the embedding is
+# tied, and scaled on the way in, plays no part. The softmax does not see what all logits share, so the mean row goes first:
+# $M^\top (u_t - \bar u)$. Without it a state gives the token the logit of an average one. Spans of several tokens are taken by
+# singular values; directions below a thousandth of the largest count as dependent.
+
+# %%
+pivots = {name: {"english": subjects.english_forms(*trial, max_tokens)} for name, trial in trials.items()}
+pivots[model]["discovered"] = subjects.table_pivots(main_subject, main_items, store.read("pivots"), max_tokens)
+display(Markdown(report_interventions.pivot_sentence(pivots[model], main_items, n_discovered)))
+
+# %% [markdown]
+# Does the choice of direction matter? English forms and another concept's, taken out by each of the three (mean change of log-odds, nats):
+
+# %%
+sizes = {"most": max_tokens, "n_controls": n_control_spans, "n_second": n_discovered, "n_few_concepts": n_blockwise}
+plans = {name: ablation.Plan.at(lm.n_layers, *pivot_depth, **sizes) for name, lm in lms.items()}
+few = main_items.concept_id.isin(main_items.concept_id.unique()[:n_blockwise])
+compared = ablation.directions_compared(main_subject, main_items[few], pivots[model]["english"], plans[model], store)
+shown, text = report_interventions.direction_sentences(compared)
+display(shown, Markdown(text))
+
+# %% [markdown]
+# ## Taking the pivot out
+#
+# The span is projected out of the state after every block of the pivot layers, so that what a later block writes back goes as well. Taking
+# *anything* out that points at the target takes a part of the target out; so controls must be as near to it. For each item:
+#
+# - **matched tokens:** at least 50 spans of real tokens, of the same number and script, nearest in corpus frequency, rank in the vocabulary,
+#   length, cosine to the target's direction, and cosine among themselves; no token of the concept's words in any language, nor one that begins like them;
+# - **same geometry:** built directions with *exactly* the pivots' cosines to the target and among themselves, the rest lent by other
+#   concepts' pivots. Matching runs out of tokens where the English word is one of the nearest there are; this cannot;
+# - **another concept's pivots,** not matched: the usual control, to see what matching changes.
+
+# %%
+held_out = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet")
+running = {la: held_out[la].iloc[:60].tolist() for la in task.LANGUAGES}
+ablations = [ablation.ablate_pairs(*trial, pivots[name], plans[name], running, store) for name, trial in trials.items()]
+ablations = pd.concat(ablations, ignore_index=True)
+balance = effects.balance_table(ablations)
+store.write("span_balance", balance, [lm.facts() for lm in lms.values()], ["lexicon", "corpus", "pivots"])
+report_interventions.balance_text(balance[(balance.model == model) & (balance.control == "matched")])
+
+# %% [markdown]
+# The last column is the difference in standard deviations of the pivots' own values: 0 is perfect, .1 good. What is left is on the safe
+# side or not according to its sign; the built controls have none.
+
+# %%
+settings = {"n_resamples": n_resamples, "seed": seed}
+found = effects.effects(effects.item_table(ablations), n_permutations=n_permutations_groups, **settings)
+own = found[found.model == model]
+fig, axes = figures_interventions.ablation(own)
+figures.save(fig, "06_ablation", own[own.kind == "ablation"], profile, model)
+
+# %%
+display(Markdown(report_interventions.ablation_sentences(own) + "\n\n" + report_interventions.ablation_sentences(own, "discovered")))
+
+# %% [markdown]
+# ### Is it used, or does it only share a direction?
+#
+# That the translation suffers does not yet make the pivot a step. The English and the target word of a concept lie near each other, and the state
+# moves along both. Two checks. First, the part of the pivots along the target is left in, and only what is beside it taken
+# out. Second, the span is taken out after a single block, and what later blocks make of the lack is set apart from what the lack
+# does by itself: for the latter, all later blocks are held at what they wrote before.
+
+# %%
+fig, axes = figures_interventions.blocks(own)
+figures.save(fig, "06_later_blocks", own[own.kind.str.startswith("one block")], profile, model)
+
+# %%
+display(Markdown(report_interventions.use_sentences(own, plans[model].first)))
+
+# %% [markdown]
+# ### How much, and how far
+#
+# The more directions, the more is lost? And is it this translation alone that suffers, or the whole output, of other words and of running text?
+
+# %%
+fig, axes = figures_interventions.doses(own)
+figures.save(fig, "06_dose", own[own.kind.isin(["number of directions", "kl own", "kl other", "kl text"])], profile, model)
+
+# %%
+display(Markdown(report_interventions.reach_sentences(own)))
+
+# %% [markdown]
+# ## Putting another state in
+#
+# While the model translates concept A, the state after one block is replaced by that of another run (after Dumas et al.,
+# [arXiv 2411.08745](https://arxiv.org/abs/2411.08745)): of another concept, of the same into English, of both, and of the mean of the latter over
+# all source languages. The four possible outcomes are A or B, in the own language or in English. As a null, the
+# state of the same item after other demonstrations.
+
+# %%
+patched = [patching.patch_pairs(*trial, patching.layers_to_patch(lms[name].n_layers, plans[name].first), "en", store) for name, trial in trials.items()]
+patched = pd.concat(patched, ignore_index=True)
+curves, crossings = effects.patch_curves(patched, **settings), effects.crossings(patched, **settings)
+facts = [lm.facts() for lm in lms.values()]
+store.write("patch_curves", curves, facts, ["scores", "traces", "prompts"])
+store.write("patch_crossings", crossings, facts, ["scores", "traces", "prompts"])
+fig, axes = figures_interventions.patches(curves[curves.model == model])
+figures.save(fig, "06_patching", curves[curves.model == model], profile, model)
+
+# %%
+display(Markdown(report_interventions.patch_sentences(curves[curves.model == model], crossings[crossings.model == model])))
+
+# %% [markdown]
+# ## Adding the pivot
+#
+# To items that the model fails, the mean direction of the English forms is added once, in units of the length of the state. Matched
+# tokens, a direction with the same cosine to the target but another concept's content, and random directions stand beside it.
+
+# %%
+steering = patching.Steering(plans[model].first, tuple(steering_doses), seed=seed)
+steered = patching.steer_pairs(main_subject, main_items, pivots[model]["english"], steering, store)
+interventions = effects.item_table(ablations, patched, steered)
+store.write("interventions", interventions, facts, ["scores", "traces", "prompts", "pivots", "lexicon", "corpus"])
+added = interventions[interventions.kind.isin(["patching", "steering"])]
+found = pd.concat([found, effects.effects(added, n_permutations=n_permutations_groups, **settings)], ignore_index=True)
+store.write("intervention_effects", found, facts, ["interventions"])
+
+# %%
+shares = store.write("steering_shares", effects.steering_shares(steered, **settings), facts[:1], ["scores", "traces", "prompts"])
+own = found[found.model == model]
+fig, axes = figures_interventions.steering(own, shares)
+figures.save(fig, "06_steering", own[own.kind == "steering"], profile, model)
+
+# %%
+display(Markdown(report_interventions.steering_sentences(own, shares)))
+
+# %% [markdown]
+# ## What breaks what, at which block
+#
+# Both models, all directions together. Left, a span is taken out after one block; right, the state of another concept's run into English is put
+# in, and the lines say how much of the output follows its language and its concept.
+
+# %%
+fig, axes = figures_interventions.summary(found, curves)
+drawn = [found[(found.kind == "one block") & (found.direction == "all")], curves[(curves.kind == "both") & curves.measure.isin(["concept", "language"])]]
+figures.save(fig, "06_what_breaks_what", pd.concat(drawn, ignore_index=True), profile)
+
+# %%
+display(Markdown(report_interventions.known_sentences(found[found.model == known_model], trials[known_model][1])))
+
+# %% [markdown]
+# ## Claim by claim
+#
+# What the paper says, and what stands here, each with its number from the tables of this and earlier notebooks. *Replicates* means that it stands with our
+# controls, *with a correction* that a part of it does, *not on this model* that the controls do as well or the sign is other. One small
+# model is no verdict on large ones.
+
+# %%
+names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses"]
+claims = report_interventions.claims_table({n: store.read(n) for n in names}, found, crossings, model)
+store.write("claims", claims, facts, [*names, "intervention_effects"])
+display(claims.style.hide(axis="index"), Markdown(report_interventions.verdict_sentence(claims)))
+
+# %% [markdown]
 # ## What to conclude
 #
 # Numbers in this section are computed from the tables above.
@@ -328,4 +620,6 @@ display(Markdown(report_causal.verdict(fixed) + "\n\n" + report_causal.learning_
 # were used. The robust rule finds nearly every answer's first token wrong, so that the labels say nothing here.
 #
 # **Next:** [07 · explorer](00_overview.ipynb) is planned; the overview lists what else is. Tables written here: `severance`,
-# `checkpoint_scores`, `group_means`, `hypotheses`, `contrasts`, `dose_response`, `group_layers`, `group_labels`.
+# `checkpoint_scores`, `group_means`, `hypotheses`, `contrasts`, `dose_response`, `group_layers`, `group_labels`, `span_balance`, `interventions`,
+# `intervention_effects`, `patch_curves`, `patch_crossings`, `steering_shares`, `claims`, `twin_scores`, `twin_tests`,
+# `twin_power`, `twin_labels`, `twin_interventions`.

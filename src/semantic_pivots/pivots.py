@@ -64,7 +64,7 @@ class Settings:
     top: int = 50
     min_docs: int = 10
     shrinkage: float = 5.0
-    max_false: float = 0.05
+    max_false: float = 0.01
 
     def __post_init__(self):
         if self.top < 1 or self.min_docs < 1 or self.shrinkage < 0 or not 0 < self.max_false < 1:
@@ -156,11 +156,11 @@ def discover(
     if forms.concept_ids != vocabulary.concept_ids:
         raise ValueError("the vocabulary and the forms have different concepts")
     corpus, parts, words = _Corpus(index, documents, vocabulary), [], []
-    concepts = list(vocabulary.concept_ids)
+    concepts, strings, langs = list(vocabulary.concept_ids), np.array(index.words, object), np.array(index.langs, object)
     for number, (concept, n, joint) in enumerate(progress(corpus.counts(concepts), "finding pivots", len(concepts))):
         own = {la: (*forms.forms[k][number], *vocabulary.forms[vocabulary.languages.index(la)][number]) for k, la in enumerate(forms.languages)}
         same = {la: spellings.same(own[la]) for la in LANGUAGES}
-        translation = np.unique(np.concatenate([k[np.array(index.langs, object)[k] == la] for la, k in ((la, spellings.equal(own[la])) for la in LANGUAGES)]))
+        translation = np.concatenate([k[langs[k] == la] for la, k in ((la, spellings.equal(own[la])) for la in LANGUAGES)])
         for a, b in PAIRS:
             row = {"concept_id": concept, "lang_a": a, "lang_b": b, "n_a": n[a], "n_b": n[b], "n_both": n[a, b]}
             if min(n[a], n[b]) < settings.min_docs:
@@ -176,7 +176,6 @@ def discover(
             parts.append(table.assign(concept_id=concept, lang_a=a, lang_b=b, translation=np.isin(table.column, translation), **ends))
     empty = _measures(np.empty(0, np.int64), index, dict.fromkeys([*LANGUAGES, *PAIRS], 1), defaultdict(lambda: np.zeros(len(index.words))), PAIRS[0], settings)
     table = pd.concat(parts or [empty.assign(concept_id="", lang_a="", lang_b="", translation=False, word_a="", word_b="")], ignore_index=True)
-    strings, langs = np.array(index.words, object), np.array(index.langs, object)
     return table.assign(pivot=strings[table.column], lang=langs[table.column]), pd.DataFrame(words)
 
 
