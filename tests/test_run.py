@@ -182,7 +182,9 @@ def test_control_c_ends_cleanly(root):
         "scale = 1.5",
         "import time\nfrom pathlib import Path\nPath(store.folder, 'here').write_text('')\ntime.sleep(60)",
     )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell is born deaf to Ctrl-C, and so are its children
     process = subprocess.Popen([sys.executable, "-m", "semantic_pivots.run"], env=os.environ, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     wait_for((root / "data" / "results" / "laptop" / "here").exists)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
