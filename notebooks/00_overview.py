@@ -127,7 +127,7 @@ display(Markdown(report_causal.verdict(hypotheses)))
 # ### The paper's claims, one by one (notebook 06)
 #
 # *Replicates* means that a claim stands with our controls, *with a correction* that a part of it does, *not on this model* that the controls do as
-# well or the sign is other.
+# well or the sign is other; for the two claims about meetings it means *not found*, by an experiment that can have missed the effect (the twins in notebook 06).
 
 # %%
 store.read("claims").style.hide(axis="index")

@@ -266,7 +266,7 @@ display(Markdown(report_layers.conclusion(store.read("layer_means"), milestones,
 # **Compared with the paper.** The paper traces the raw lens and takes tokens at their face value; its result tables could
 # not be obtained. What is added here: the background correction, a control concept for every share, intervals over
 # concepts, and a second lens. What the picture does *not* show is cause: that a layer could say an English word does not
-# prove that the answer goes through it. Interventions belong to notebook 06 (planned).
+# prove that the answer goes through it. Interventions are in the second half of notebook 06.
 #
 # **Next:** [03 · behavior attribution](03_behavior_attribution.ipynb) turns these traces into the two behaviors and asks
 # whether co-occurrence in a corpus explains them. Tables written here: `traces`, `layer_constants`,

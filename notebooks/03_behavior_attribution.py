@@ -353,6 +353,6 @@ display(Markdown(report_behavior.conclusion(*final, correlation[correlation.mode
 # sample of them, can be counted when they stand in `data/corpus` as Parquet files with the columns that `data/README.md`
 # names; counts that others have made cannot be read in yet.
 #
-# **Next:** notebook 04 (planned) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`,
+# **Next:** [04 · pivot discovery](04_pivot_discovery.ipynb) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`,
 # `pivot_mass_by_direction`, `cooccurrence`, `correlation`, `attribution`, `delta_auc`, `regression`, `replication`,
 # `specifications`, `known_attribution`, `known_delta_auc`, `known_correlation`.
