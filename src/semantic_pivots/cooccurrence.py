@@ -15,10 +15,12 @@ Segments are a list of {lang, text}, or of {lang, n_chars} to be read off the te
 from __future__ import annotations
 
 import itertools
+import os
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ __all__ = ["DamagedShard", "Incidence", "Counts", "list_shards", "shard_incidenc
 VERSION = 1  # of the counting: raise it when a change here changes counts, and cached ones are made anew
 TAGS = (*LANGUAGES, "mixed")
 BATCH_BYTES = 1 << 22  # of text read at a time
+WORKERS = 4  # shards at a time: only the search itself runs in parallel, so more would not help
 ROW_BATCH = 4096  # documents whose pairs are counted at a time
 
 
@@ -221,7 +224,9 @@ class Counts:
         return not self.failed
 
 
-def count_documents(shards: Path | Sequence[Path], vocabulary: Vocabulary, by_language: bool = False, cache: Path | None = None) -> Counts:
+def count_documents(
+    shards: Path | Sequence[Path], vocabulary: Vocabulary, by_language: bool = False, cache: Path | None = None, workers: int | None = None
+) -> Counts:
     """Count documents with each word, and with each concept's words of two languages.
 
     A damaged shard is named in the result and the others are counted.
@@ -231,6 +236,7 @@ def count_documents(shards: Path | Sequence[Path], vocabulary: Vocabulary, by_la
         vocabulary: the words.
         by_language: a word counts only in segments, or documents, of its language.
         cache: folder where each shard's incidence is kept (:func:`shard_incidence`).
+        workers: shards that are counted at a time, in threads: the search runs beside other Python code (default: one a core, at most :data:`WORKERS`).
 
     Raises:
         ValueError: if there are no shards, or a language tag is wrong.
@@ -238,24 +244,41 @@ def count_documents(shards: Path | Sequence[Path], vocabulary: Vocabulary, by_la
     shards, matcher = list_shards(shards), Matcher(vocabulary)
     n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
     n_word, n_both = np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64)
-    blocks = [slice(i * n_concepts, (i + 1) * n_concepts) for i in range(n_lang)]
     n_docs = n_null = n_fresh = 0
     failed = []
-    for path in progress(shards, "counting documents"):
+    with ThreadPoolExecutor(workers or min(WORKERS, os.cpu_count() or 1)) as pool:
         try:
-            incidence = shard_incidence(path, matcher, by_language, cache)
-        except DamagedShard as error:
-            failed.append((path.name, str(error)))
-            continue
-        n_docs, n_null, n_fresh = n_docs + incidence.matrix.shape[0], n_null + incidence.n_null, n_fresh + incidence.fresh
-        for row in range(0, incidence.matrix.shape[0], ROW_BATCH):  # in batches, so that the copies stay small
-            part = incidence.matrix[row : row + ROW_BATCH].tocsc()
-            n_word += np.diff(part.indptr).reshape(n_lang, n_concepts)
-            for i, j in itertools.combinations(range(n_lang), 2):
-                n_both[i, j] += pair_counts(part, blocks[i], blocks[j])
+            for found in progress(pool.map(lambda path: _count_shard(path, matcher, by_language, cache), shards), "counting documents", len(shards)):
+                if isinstance(found, tuple):
+                    failed.append(found)
+                    continue
+                n_docs, n_null, n_fresh = n_docs + found.n_docs, n_null + found.n_null, n_fresh + found.n_fresh
+                n_word += found.n_word
+                n_both += found.n_both
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Counts(vocabulary, n_docs, n_word, n_both, n_null, tuple(failed), n_fresh)
+
+
+def _count_shard(path: Path, matcher: Matcher, by_language: bool, cache: Path | None) -> Counts | tuple[str, str]:
+    """Counts of one shard; of a damaged one its name and what is wrong."""
+    try:
+        incidence = shard_incidence(path, matcher, by_language, cache)
+    except DamagedShard as error:
+        return path.name, str(error)
+    vocabulary = matcher.vocabulary
+    n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
+    n_word, n_both = np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64)
+    blocks = [slice(i * n_concepts, (i + 1) * n_concepts) for i in range(n_lang)]
+    for row in range(0, incidence.matrix.shape[0], ROW_BATCH):  # in batches, so that the copies stay small
+        part = incidence.matrix[row : row + ROW_BATCH].tocsc()
+        n_word += np.diff(part.indptr).reshape(n_lang, n_concepts)
+        for i, j in itertools.combinations(range(n_lang), 2):
+            n_both[i, j] += pair_counts(part, blocks[i], blocks[j])
     n_both += n_both.transpose(1, 0, 2)
     n_both[range(n_lang), range(n_lang)] = n_word
-    return Counts(vocabulary, n_docs, n_word, n_both, n_null, tuple(failed), n_fresh)
+    return Counts(vocabulary, incidence.matrix.shape[0], n_word, n_both, incidence.n_null, (), int(incidence.fresh))
 
 
 def npmi(n_a: np.ndarray, n_b: np.ndarray, n_both: np.ndarray, n_docs: int) -> np.ndarray:

@@ -63,6 +63,23 @@ def fold(text: str) -> str:
     return _nfkc(text)  # case folding and spelling can leave a letter apart from its mark
 
 
+def _fold_all(texts: Sequence[str]) -> list[str]:
+    """Texts folded as :func:`fold` does, in one go, which spares short ones most of the time.
+
+    No normal form or case reaches across the separator. Only the slow passes, to the normal form, are made text by text where they are needed.
+    """
+    if not texts:
+        return []
+    joined = SEPARATOR.join(t.replace(SEPARATOR, " ") for t in texts).replace("\u00ad", "")
+    for character, plain in SHORTCUTS:
+        joined = joined.replace(character, plain)
+    joined = SEPARATOR.join(map(_nfkc, joined.split(SEPARATOR))).casefold()
+    for character, plain in SPELLINGS:
+        if character != SEPARATOR:
+            joined = joined.replace(character, plain)
+    return list(map(_nfkc, joined.split(SEPARATOR)))
+
+
 def _nfkc(text: str) -> str:
     return text if unicodedata.is_normalized("NFKC", text) else unicodedata.normalize("NFKC", text)
 
@@ -197,14 +214,14 @@ class Matcher:
         self.strings = list(owners)
         self.lengths = np.array([len(s) for s in owners])
         self.longest = int(self.lengths.max())
-        self.automaton = ahocorasick_rs.AhoCorasick([_mark(s)[0] for s in owners], implementation=ahocorasick_rs.Implementation.ContiguousNFA)
+        self.automaton = ahocorasick_rs.AhoCorasick(_mark(SEPARATOR.join(owners))[0].split(SEPARATOR), implementation=ahocorasick_rs.Implementation.ContiguousNFA)
         rows = np.repeat(np.arange(len(owners)), [len(c) for c in owners.values()])
         columns = np.fromiter(itertools.chain.from_iterable(owners.values()), np.int64)
         self.owners = sparse.csr_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(owners), len(vocabulary)))  # [string × word]
 
     def find(self, texts: Sequence[str]) -> sparse.csr_array:
         """Which strings occur in which texts, bool [text × string]."""
-        folded = [fold(t) for t in texts]
+        folded = _fold_all(texts)
         bounds = np.cumsum([len(t) + 1 for t in folded])
         joined = SEPARATOR.join(folded)
         keys = [np.empty(0, np.int64)]
