@@ -288,18 +288,23 @@ def test_sentences_follow_the_tables(tests, power):
     """The level's tests were made where the planted effects have half their size (0.2 and 0.1)."""
     text = told(tests, power, real(), 0.15)
     assert "does come to translate pairs that never met through a path" in text
-    assert "more likely than not have been missed" in text and "the real interval excludes it" in text
+    assert "the effect of meetings is larger than" in text and "the real interval excludes it" in text and "in the way in which twins learn it" in text
+    assert "the effect of a path is smaller than" in text and "could well have been missed**, and the real interval does not exclude it" in text
     text = told(tests, power, real((0.2, 0.1, 0.3)), 0.05)
-    assert "one like the twins' would have been seen" in text and "would have been seen, too" in text
-    assert "missed, too" in told(tests, power, real(), 0.5)
+    assert text.count("would have been seen**") == 2 and "in the way in which" not in text
+    middle = float(tests[1].query("stage == 'level' and world == 'factorial' and twin == 'all' and dose == 0 and contrast == 'direct'").estimate.iloc[0])
+    assert "the effect of meetings is about as large as" in told(tests, power, real(), middle)
     assert "left open" in told(tests, power, real(), 0.15, full=0.0)
     nothing = tests[0], tests[1].assign(ci_low=-1.0)
     text = told(nothing, power, real(), 0.15)
-    assert "No translation of pairs that never met" in text and "they do not yet" in text
+    assert "No translation of pairs that never met" in text and text.count("as far as can be told") == 2
     draws = twin_analysis.redrawn(tests[0].query("world == 'placebo' and trained == 0.5"), 5, 19)
-    foreign = real().assign(target="foreign")
+    foreign = real().assign(outcome="log_ratio")
     assert "can pass for an effect" not in report_twin.false_positive_sentences(draws, tests[1].assign(ci_low=-1.0, ci_high=1.0), power, foreign)
     assert "does not show it" in report_twin.false_positive_sentences(draws, tests[1].assign(ci_low=0.1), power, foreign)
+    assert "shows something like it: log-ratio" in report_twin.false_positive_sentences(
+        draws, tests[1].assign(ci_low=0.1), power, foreign.assign(ci_high=-0.01)
+    )
     assert report_twin.power_table(power).iloc[0, 1].startswith("2 of 2")
 
 

@@ -20,6 +20,7 @@ COLUMNS = {
     "shuffled, end, distractors of all groups": ("end", "shuffled", "all groups"),
 }
 PATH = "pivot_only - none"
+OUTCOME_NAMES = {"reciprocal_rank": "MRR", "score": "Score", "log_ratio": "log-ratio"}
 NEAR = 0.1  # in MRR: how far a stage of the twins may be from the real model to stand for its level
 
 
@@ -71,33 +72,33 @@ def effect_sentences(tests: pd.DataFrame, power: pd.DataFrame, level: pd.DataFra
         f"The real experiment saw {interval(*real.loc['direct', ['estimate', 'ci_low', 'ci_high']])} and "
         f"{interval(*real.loc[PATH, ['estimate', 'ci_low', 'ci_high']])}; it finds {detectable['direct']:.2f} and {detectable[PATH]:.2f} with a power of .8.",
     ]
-    path, direct = own.loc[("level", 0, PATH)], own.loc[("level", 0, "direct")]
     if own.ci_low[("end", 0, PATH)] > 0:
         lines.append("**A model of this kind does come to translate pairs that never met through a path.**")
     else:
         lines.append("**No translation of pairs that never met through a path was seen, not even at the end:** the twins cannot say what one would look like.")
     if abs(near - full) > NEAR:
         return " ".join([*lines, "No stage of the twins is near the real model's level, so what could be seen there is left open."])
-    if not path.ci_low > 0:
-        lines.append("At the real model's level they do not yet, as far as can be told: that the real experiment found no effect of a path says little.")
-    elif path.estimate < detectable[PATH]:
-        lines.append(
-            "At the real model's level the path's effect is there but smaller than what the real experiment can find: **one like the twins' would more likely than not "
-            "have been missed**, and that none was found says little."
+    for name, what in (("direct", "meetings"), (PATH, "a path")):
+        row, smallest = own.loc[("level", 0, name)], detectable[name]
+        if not row.ci_low > 0:
+            lines.append(
+                f"At the real model's level twins show no effect of {what} yet, as far as can be told; that the real experiment found none says little."
+            )
+            continue
+        size, hence = (
+            ("larger than", "would have been seen")
+            if row.ci_low > smallest
+            else ("smaller than", "could well have been missed")
+            if row.ci_high < smallest
+            else ("about as large as", "would more likely than not have been seen")
         )
-    else:
+        excluded = "excludes it" if real.ci_high[name] < row.ci_low else "does not exclude it"
         lines.append(
-            "At the real model's level the path's effect is as large as what the real experiment can find: **one like the twins' would have been seen.**"
+            f"At the real model's level the effect of {what} is {size} what the real experiment finds with that power: **one like the twins' {hence}**, and the real "
+            f"interval {excluded}."
         )
-    if direct.estimate < detectable["direct"]:
-        lines.append("An effect of meetings like the twins' would have been missed, too.")
-    elif real.ci_high["direct"] < direct.ci_low:
-        lines.append(
-            "An effect of meetings like the twins', though, would have been seen, and the real interval excludes it: what the real model knows it has not learnt in "
-            "the way in which twins learn."
-        )
-    else:
-        lines.append("An effect of meetings like the twins' would have been seen, too.")
+    if real.ci_high["direct"] < own.ci_low[("level", 0, "direct")]:
+        lines.append("So what the real model knows of a translation it has not learnt in the way in which twins learn it.")
     return " ".join(lines)
 
 
@@ -108,7 +109,7 @@ def false_positive_sentences(draws: pd.DataFrame, tests: pd.DataFrame, power: pd
         draws: of :func:`.twin_analysis.redrawn`.
         tests: as in :func:`effect_sentences`.
         power: as in :func:`effect_sentences`.
-        foreign: contrasts of the real experiment with another concept's translation (MRR).
+        foreign: contrasts of the real experiment with another concept's translation.
     """
     ended = power[(power.world == "shuffled") & (power.stage == "end") & (power.dose == 0) & power.contrast.isin(PRIMARY)]
     counts = {d: _share(int(rows.n_found.sum()), int(rows.n_twins.sum()), " tests") for d, rows in ended.groupby("distractors")}
@@ -122,11 +123,12 @@ def false_positive_sentences(draws: pd.DataFrame, tests: pd.DataFrame, power: pd
         f"{interval(*_three(biased['own group']))}."
     )
     if biased["all groups"].ci_low > 0 or biased["all groups"].ci_high < 0:
-        row = next(foreign[foreign.contrast == "direct"].itertuples())
-        beside = "does not show it" if row.ci_low <= 0 <= row.ci_high else "shows something like it"
+        guard = foreign[foreign.contrast == "direct"]
+        shown = "; ".join(f"{OUTCOME_NAMES[row.outcome]} {interval(*_three(row), 3)}" for row in guard.itertuples())
+        beside = "shows something like it" if ((guard.ci_low > 0) | (guard.ci_high < 0)).any() else "does not show it"
         text += (
             " So **a cut by itself, without any knowledge of translations, can pass for an effect** when distractors are of other groups: after a word that was cut the "
-            f"model expects other things. The real experiment's guard against this is another concept's translation, which {beside}: {interval(*_three(row))}."
+            f"model expects other things. The real experiment's guard against this is another concept's translation, which {beside}: {shown}."
         )
     return text
 

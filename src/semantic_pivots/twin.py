@@ -73,7 +73,7 @@ class Twin:
     steps: int = 440
     batch: int = 32
     lr: float = 1e-2
-    stages: tuple[float, ...] = (0.3, 0.35, 0.4, 0.5, 0.7, 1.0)
+    stages: tuple[float, ...] = (0.3, 0.34, 0.36, 0.38, 0.4, 0.5, 0.7, 1.0)
 
     def __post_init__(self):
         if self.world not in WORLDS:
