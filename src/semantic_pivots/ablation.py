@@ -7,7 +7,8 @@ target token itself (what complete removal costs), and controls (:mod:`.control_
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,15 @@ from .artifacts import Store
 from .control_spans import TokenFacts, describe, pivot_tokens, transplant
 from .fingerprint import module_code
 from .interventions import Answers, spans, without
+from .matching import read_forms
 from .models import VOCABULARY_SLICE, LanguageModel, matmul_precision
 from .progress import progress
 from .subjects import Subject, matched_tokens
 from .task import Prompt
 
-__all__ = ["Plan", "ablated", "ablated_directly", "ablate_pairs", "directions_compared"]
+__all__ = ["Plan", "ablated", "ablated_directly", "ablate_pairs", "directions_compared", "follow_word"]
 
+FOLLOWED = ["source_lang", "target_lang", "source_word", "target_word", "taken_out", "before", "after", "clean", "delta", "control_mean", "control_sd", "p"]
 ROWS = 64  # states whose probabilities over the whole vocabulary are held at a time
 HEAD_STATES = 8192  # states that go through the unembedding at a time
 
@@ -44,7 +47,7 @@ class Plan:
         n_shuffled: other concepts' spans an item.
         n_second: concepts for pivot sets after the first, which are compared with matched spans only.
         n_few: matched spans an item where single blocks, doses and unrelated prompts are looked at.
-        n_few_concepts: concepts for these.
+        n_few_concepts: concepts for these; the first block of the pivot layers alone is looked at for all.
         doses: numbers of directions; items with fewer are left out.
     """
 
@@ -53,10 +56,10 @@ class Plan:
     layers: tuple[int, ...]
     most: int = 6
     n_controls: int = 50
-    n_built: int = 6
-    n_shuffled: int = 4
+    n_built: int = 5
+    n_shuffled: int = 3
     n_second: int = 60
-    n_few: int = 3
+    n_few: int = 2
     n_few_concepts: int = 25
     doses: tuple[int, ...] = (1, 2, 4)
 
@@ -66,7 +69,7 @@ class Plan:
         if not 0 <= first <= last <= 1:
             raise ValueError(f"from {first} to {last} of the depth: two shares are needed, the lower first")
         begin = min(int(first * n_layers), n_layers - 2)
-        return cls(begin, max(begin, min(int(last * n_layers), n_layers - 2)), tuple(range(n_layers // 2, n_layers)), **settings)
+        return cls(begin, max(begin, min(int(last * n_layers), n_layers - 2)), tuple(range(n_layers // 2 + 1, n_layers)), **settings)
 
     def check(self, n_layers: int) -> None:
         """Raise a ValueError if a block is not one of the model's."""
@@ -119,6 +122,27 @@ class Spans:
         for number, one in enumerate(directions if directions.ndim == 3 else [directions]):
             self.held[item].append(one)
             self.names[item].append((span, control, number))
+
+    def _kept(self, n: int, keep: Callable[[tuple[str, str, int], Tensor], bool], k: int | None = None) -> Spans:
+        """The first n items' spans that are to be kept, cut to their first k directions."""
+        other = Spans(n, self.d)
+        for i in range(n):
+            pairs = [(v[:k], name) for v, name in zip(self.held[i], self.names[i]) if keep(name, v)]
+            other.held[i], other.names[i] = [v for v, _ in pairs], [name for _, name in pairs]
+        return other
+
+    def first(self, n: int) -> Spans:
+        """The spans of the first n items."""
+        return self._kept(n, lambda name, v: True)
+
+    def without(self, span: str) -> Spans:
+        """All but one."""
+        return self._kept(len(self.held), lambda name, v: name[0] != span)
+
+    def truncated(self, spans: tuple[str, ...], k: int, least: int) -> Spans | None:
+        """Some spans cut to their first k directions, of those that have at least ``least``; None if there are none."""
+        short = self._kept(len(self.held), lambda name, v: name[0] in spans and len(v) >= least, k)
+        return short if any(short.names) else None
 
     def bases(self) -> Tensor:
         """Orthonormal bases, padded with zeros: [items, spans, d, k]."""
@@ -188,8 +212,9 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
         source = pivot_tokens(facts, subject.starts(concept_id, items.source_lang[i]), subject.words(concept_id, items.target_lang[i]), plan.most)
         plain = {"none": torch.zeros(1, len(target)), "target": target[None]} | ({"source": facts.directions[source]} if source else {})
         for name, directions in plain.items():
-            for held in (main, few):
-                held.add(i, name, "own", directions)
+            main.add(i, name, "own", directions)
+            if name != "none":
+                few.add(i, name, "own", directions)
         for place, (name, sets) in enumerate(pivots.items()):
             if not (ids := sets[i]) or place and i >= plan.n_second:
                 continue
@@ -215,17 +240,19 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
             for held in (few, kl):
                 held.add(i, name, "own", own)
                 held.add(i, name, "matched", controls[: plan.n_few])
-    runs, some = [_run(lm, answers, main, plan.first, plan.last, "main")], _first(answers, n_few)
-    for held in (few, kl):
-        held.held, held.names = held.held[:n_few], held.names[:n_few]
-    runs += [_run(lm, some, few, layer, layer, how) for layer in plan.layers for how in ("layer", "direct")]
-    short = {k: dose for k in plan.doses if (dose := _truncated(few, pivots, k, max(plan.doses)))}
-    runs += [_run(lm, some, dose, plan.first, plan.last, "dose", k) for k, dose in short.items()]
+    runs, some, short = [_run(lm, answers, main, plan.first, plan.last, "main")], _first(answers, n_few), few.first(n_few)
+    for layer in sorted({plan.first, *plan.layers}):
+        where, held = (answers, few) if layer == plan.first else (some, short)
+        runs += [_run(lm, where, held, layer, layer, "layer"), _run(lm, where, held.without("target"), layer, layer, "direct")]
+    if not described:
+        raise ValueError(f"none of the {len(items)} words from {items.source_lang.iloc[0]} into {items.target_lang.iloc[0]} has a pivot token that could be taken out; take more concepts")
+    doses = {k: dose for k in plan.doses if (dose := short.truncated(tuple(pivots), k, max(plan.doses)))}
+    runs += [_run(lm, some, dose, plan.first, plan.last, "dose", k) for k, dose in doses.items()]
     table = _changes(lm, runs, targets).merge(pd.concat(described), on=["item", "span", "control", "number"], how="left", suffixes=("", "_matched"))
     table["n_directions"] = table.n_directions.fillna(table.pop("n_directions_matched"))
     running = interventions.read_answers(lm, _text_prompts(lm, texts, n_few))
     places = {"kl own": some, "kl other": _first(answers, n_few, 1), "kl text": running}
-    table = pd.concat([table, *(_divergences(lm, place, kl, plan, name) for name, place in places.items())], ignore_index=True)
+    table = pd.concat([table, *(_divergences(lm, place, kl.first(n_few), plan, name) for name, place in places.items())], ignore_index=True)
     return table.merge(items[["source_lang", "target_lang", "concept_id", "correct"]], left_on="item", right_index=True).drop(columns="item")
 
 
@@ -243,15 +270,6 @@ def _first(answers: Answers, n: int, shift: int = 0) -> Answers:
     rows = (torch.arange(n) + shift) % len(answers)
     lines = [(k[rows], v[rows]) for k, v in answers.lines]
     return Answers(answers.states[rows], answers.prefix, lines, answers.lengths[rows], answers.positions[rows], answers.read[rows])
-
-
-def _truncated(held: Spans, pivots: dict[str, list[list[int]]], k: int, least: int) -> Spans | None:
-    """The spans of the first k tokens, of items that have at least ``least``; None if there are none."""
-    short = Spans(len(held.held), held.d)
-    for i, (vectors, names) in enumerate(zip(held.held, held.names)):
-        kept = [(v[:k], n) for v, n in zip(vectors, names) if n[0] == "none" or n[0] in pivots and len(v) >= least]
-        short.held[i], short.names[i] = [v for v, _ in kept], [n for _, n in kept]
-    return short if any(len(n) > 1 for n in short.names) else None
 
 
 def _run(lm: LanguageModel, answers: Answers, held: Spans, first: int, last: int, experiment: str, n_directions: float = np.nan) -> tuple[Tensor, pd.DataFrame]:
@@ -334,3 +352,49 @@ def _compare_directions(subject: Subject, prompt: Prompt, items: pd.DataFrame, p
     table = _changes(lm, [_run(lm, answers, held, plan.first, plan.last, "direction")], targets).rename(columns={"span": "direction"})
     table = table.groupby(["item", "direction", "control"], sort=False).delta.mean().reset_index()
     return table.merge(items[["source_lang", "target_lang", "concept_id"]], left_on="item", right_index=True).drop(columns="item")
+
+
+@torch.inference_mode()
+def follow_word(subject: Subject, concept_id: str, pairs: list[tuple[str, str]], plan: Plan) -> pd.DataFrame:
+    """What becomes of one concept's translations when its English forms are taken out.
+
+    Returns:
+        One row a direction: source_lang, target_lang, source_word, target_word, taken_out (texts of the tokens; empty where all are words of the source or
+        target language), before, after (texts of the most probable first token), clean (log-odds of the target), delta, control_mean, control_sd (of ``n_controls`` matched spans) and p
+        (share of controls and the own that cost at least as much).
+
+    Raises:
+        ValueError: if the lexicon does not have the concept, or the prompts show its translation.
+    """
+    if concept_id not in subject.lexicon.index:
+        raise ValueError(f"concept {concept_id!r} is not in the lexicon")
+    if shown := [p for p in pairs if concept_id in subject.prompts[p][0].demonstrations]:
+        raise ValueError(f"concept {concept_id!r} is a demonstration in the prompts ({'-'.join(shown[0])})")
+    lm, facts, word, rows = subject.lm, subject.facts, subject.lexicon.loc[concept_id], []
+    subject = replace(subject, forms=read_forms(subject.lexicon.loc[[concept_id]]))
+    for source, target in pairs:
+        sequences, first = interventions.answer_sequences(lm, subject.prompts[source, target][0], [word[source]], [word[target]])
+        answers = interventions.read_answers(lm, sequences)
+        ids = pivot_tokens(facts, subject.starts(concept_id, "en"), subject.words(concept_id, source, target), plan.most)
+        held = Spans(1, facts.directions.shape[1])
+        held.add(0, "none", "own", torch.zeros(1, held.d))
+        if ids:
+            held.add(0, "english", "own", facts.directions[ids])
+            held.add(0, "english", "matched", facts.directions[torch.from_numpy(matched_tokens(subject, concept_id, ids, first[0], plan.n_controls))])
+        hidden = ablated(lm, answers, held.bases(), plan.first, plan.last)[0]
+        odds, top = interventions.log_odds(lm, hidden, torch.tensor(first * len(hidden), device=lm.device))
+        texts, change = lm.tokenizer.batch_decode([[t] for t in top[:2].tolist()]), (odds[1:] - odds[0]).cpu().numpy()
+        row = {
+            "source_lang": source,
+            "target_lang": target,
+            "source_word": word[source],
+            "target_word": word[target],
+            "before": texts[0],
+            "clean": float(odds[0]),
+        }
+        row["taken_out"] = lm.tokenizer.batch_decode([[i] for i in ids]) if ids else []
+        if ids:
+            row |= {"after": texts[1], "delta": change[0], "control_mean": change[1:].mean(), "control_sd": change[1:].std(ddof=1)}
+            row["p"] = (1 + (change[1:] <= change[0]).sum()) / len(change)
+        rows.append(row)
+    return pd.DataFrame(rows).reindex(columns=FOLLOWED)

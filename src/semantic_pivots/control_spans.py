@@ -83,10 +83,18 @@ class TokenFacts:
     by_stem: dict[str, list[int]] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
-    def spread(self) -> dict[str, float]:
-        """Standard deviations of norm, frequency and rank over the tokens that are words."""
-        words = self.classes != ""
-        return {name: float(getattr(self, name)[words].std()) for name in ("norm", "frequency", "rank")}
+    def pools(self) -> dict[str, np.ndarray]:
+        """Tokens of each class."""
+        return {str(c): np.flatnonzero(self.classes == c) for c in np.unique(self.classes)}
+
+    @functools.cached_property
+    def scaled(self) -> np.ndarray:
+        """Frequency, rank and norm in standard deviations of the tokens that are words, times the root of their weight, float32 [vocabulary, 3]."""
+        words, columns = self.classes != "", []
+        for name in ("frequency", "rank", "norm"):
+            values = getattr(self, name)
+            columns.append(values * np.sqrt(WEIGHTS[name]) / max(values[words].std(), 1e-9))
+        return np.stack(columns, 1).astype(np.float32)
 
     def related(self, words: Iterable[str]) -> np.ndarray:
         """Ids of tokens that can belong to one of the words, a form or a derivation of it."""
@@ -161,34 +169,40 @@ def match_tokens(facts: TokenFacts, pivots: Sequence[int], target: int, excluded
     if not len(pivots):
         raise ValueError(f"no pivot tokens to match for target token {target}")
     cosine = (facts.directions @ facts.directions[target]).numpy() if cosine is None else cosine
-    spread = {"cosine": float(cosine[:: max(1, len(cosine) // 4096)].std())} | facts.spread
-    free = np.ones(len(cosine), bool)
-    free[[*excluded, *pivots, target]] = False
+    spread = max(float(cosine[:: max(1, len(cosine) // 4096)].std()), 1e-9)
+    taken = np.zeros(len(cosine), bool)
+    taken[[*excluded, *pivots, target]] = True
     n = 2 * n_controls
     chosen = np.empty((n, 0), np.int64)
     for place, pivot in enumerate(pivots):
-        pool = np.flatnonzero(free & (facts.classes == facts.classes[pivot]))
+        pool = facts.pools[str(facts.classes[pivot])]
+        pool = pool[~taken[pool]]
         if len(pool) < n + place:
             raise ValueError(f"token {facts.texts[pivot]!r}: only {len(pool)} tokens of its kind ({facts.classes[pivot]}) for {n_controls} controls")
-        distance = np.full(len(cosine), np.inf)
-        distance[pool] = 0
-        for name, values in (("frequency", facts.frequency), ("rank", facts.rank), ("norm", facts.norm), ("cosine", cosine)):
-            distance[pool] += WEIGHTS[name] * ((values[pool] - values[pivot]) / max(spread[name], 1e-9)) ** 2
-        nearest = np.argpartition(distance[pool], min(max(n, SHORTLIST), len(pool)) - 1)[: max(n, SHORTLIST)]
-        near = pool[nearest[np.argsort(distance[pool[nearest]], kind="stable")]]
+        distance = np.full(len(cosine), np.inf, np.float32)
+        apart = np.square(facts.scaled[pool] - facts.scaled[pivot]).sum(1) + WEIGHTS["cosine"] * np.square((cosine[pool] - cosine[pivot]) / spread)
+        distance[pool] = apart
+        nearest = np.argpartition(apart, min(max(n, SHORTLIST), len(pool)) - 1)[: max(n, SHORTLIST)]
+        near = pool[nearest[np.argsort(apart[nearest], kind="stable")]]
         if not place:
             chosen = near[:n, None]
             continue
-        candidates = np.concatenate([np.broadcast_to(near[:SHORTLIST], (n, min(SHORTLIST, len(near)))), _families(facts, chosen[:, 0])], 1)
-        among = torch.einsum("cpd,csd->csp", facts.directions[torch.from_numpy(chosen)], facts.directions[torch.from_numpy(candidates)]).numpy()
+        family, front = _families(facts, chosen[:, 0]), near[:SHORTLIST]
+        before = facts.directions[torch.from_numpy(chosen)]  # [n, place, d]
+        # the shortlist is the same for all spans: one product, and no copies of its directions
+        among = torch.cat(
+            [before @ facts.directions[torch.from_numpy(front)].T, torch.einsum("cpd,csd->cps", before, facts.directions[torch.from_numpy(family)])], 2
+        )
+        among = among.transpose(1, 2).numpy()
+        candidates = np.concatenate([np.broadcast_to(front, (n, len(front))), family], 1)
         wanted = (facts.directions[list(pivots[:place])] @ facts.directions[pivot]).numpy()
-        total = distance[candidates] + WEIGHTS["mutual"] * (((among - wanted) / max(spread["cosine"], 1e-9)) ** 2).mean(2)
+        total = distance[candidates] + WEIGHTS["mutual"] * (((among - wanted) / spread) ** 2).mean(2)
         total[(chosen[:, None, :] == candidates[:, :, None]).any(2)] = np.inf
         chosen = np.concatenate([chosen, np.take_along_axis(candidates, total.argmin(1)[:, None], 1)], 1)
     own, made = (describe(facts, ids, target) for ids in (np.array([pivots]), chosen))
-    apart = ((made.span_cosine - own.span_cosine[0]) / max(spread["cosine"], 1e-9)) ** 2
+    apart = ((made.span_cosine - own.span_cosine[0]) / spread) ** 2
     if len(pivots) > 1:
-        apart += 0.25 * ((made.mutual_cosine - own.mutual_cosine[0]) / max(spread["cosine"], 1e-9)) ** 2
+        apart += 0.25 * ((made.mutual_cosine - own.mutual_cosine[0]) / spread) ** 2
     return chosen[np.sort(np.argsort(apart.to_numpy(), kind="stable")[:n_controls])]
 
 

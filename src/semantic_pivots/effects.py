@@ -146,26 +146,37 @@ def patch_curves(patches: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) 
     return pd.DataFrame(rows, columns=["model", "kind", "layer", "measure", "n", "mean", "low", "high"])
 
 
-def crossings(patches: pd.DataFrame, kinds: Sequence[str] = ("concept", "language", "both", "mean"), n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """The first block after which a patch makes the output follow the other concept, or the other language, by more than half.
+def crossings(
+    patches: pd.DataFrame, kinds: Sequence[str] = ("concept", "language", "both", "mean"), n_resamples: int = 2000, seed: int = 0, least: float = 0.1
+) -> pd.DataFrame:
+    """The first block after which a patch takes the output more than half of the way to the other concept, or the other language.
+
+    The way leads from the share without a patch to that with the other run's state after the last block, where nothing of the own run is left.
+
+    Args:
+        least: where the whole way is shorter than that, nothing can be said of its half.
 
     Returns:
-        model, kind, measure (`concept`, `language`), n, layer (nan if there is none), low, high (percentiles over resampled concepts) and resolved (share of resamples with such a layer).
+        model, kind, measure (`concept`, `language`), n, before (share without a patch), after (with the last block's), layer (nan if there is none), low, high (percentiles over
+        resampled concepts) and resolved (share of resamples with such a layer).
     """
-    rows, shares = [], _shares(patches[patches.layer >= 0])
+    rows, shares = [], _shares(patches)
     for model, of_model in shares.groupby(level="model", sort=False):
+        none = of_model.xs((model, "none"), level=["model", "kind"]).droplevel("layer")
         for kind in kinds:
             for measure in ("concept", "language"):
                 if kind not in of_model.index.unique("kind") or (kind, measure) in (("concept", "language"), ("language", "concept")):
                     continue
                 wide = of_model.xs((model, kind), level=["model", "kind"])[measure].unstack("layer").sort_index(axis=1)
                 draws = np.random.default_rng(seed).integers(len(wide), size=(n_resamples, len(wide)))
-                means = np.concatenate([wide.mean().to_numpy()[None], np.nanmean(wide.to_numpy()[draws], axis=1)])
-                layers = np.where((means > 0.5).any(1), wide.columns.to_numpy()[(means > 0.5).argmax(1)], np.nan)
+                draws = np.concatenate([np.arange(len(wide))[None], draws])
+                means, before = np.nanmean(wide.to_numpy()[draws], axis=1), np.nanmean(none[measure].reindex(wide.index).to_numpy()[draws], axis=1)
+                passed = means > ((before + means[:, -1]) / 2)[:, None]
+                layers = np.where(means[:, -1] - before >= least, wide.columns.to_numpy()[passed.argmax(1)].astype(float), np.nan)
                 known = layers[1:][np.isfinite(layers[1:])]
                 low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-                rows.append((model, kind, measure, len(wide), layers[0], low, high, len(known) / n_resamples))
-    return pd.DataFrame(rows, columns=["model", "kind", "measure", "n", "layer", "low", "high", "resolved"])
+                rows.append((model, kind, measure, len(wide), before[0], means[0, -1], layers[0], low, high, len(known) / n_resamples))
+    return pd.DataFrame(rows, columns=["model", "kind", "measure", "n", "before", "after", "layer", "low", "high", "resolved"])
 
 
 def steering_shares(steered: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -34,11 +34,11 @@ CELL_STYLE = [
     (COLORS[3], "D", "other concept, other language"),
 ]
 KIND_TITLES = {
-    "same": "same item, other demonstrations",
-    "concept": "another concept, same direction",
-    "language": "same concept, into English",
-    "both": "another concept, into English",
-    "mean": "the same, mean over source languages",
+    "same": "same item,\nother demonstrations",
+    "concept": "another concept,\nsame direction",
+    "language": "same concept,\ninto English",
+    "both": "another concept,\ninto English",
+    "mean": "another concept, into English,\nmean over source languages",
 }
 
 
@@ -160,7 +160,7 @@ def patches(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         for cell, style in enumerate(CELL_STYLE):
             rows = curves[(curves.kind == kind) & (curves.measure == f"p_{cell}")]
             _layers(ax, rows, "", style)
-        ax.set_title(KIND_TITLES[kind], fontsize=9)
+        ax.set_title(KIND_TITLES[kind], fontsize=8.5)
         ax.set_xlabel("put in after block")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes[0, 0].set(ylabel="probability", ylim=(0, None))
@@ -193,13 +193,16 @@ def steering(effects: pd.DataFrame, shares: pd.DataFrame) -> tuple[Figure, np.nd
         ax.set_xticks(ticks := sorted(rows.dose.unique()), [f"{t:g}" for t in ticks])
         ax.minorticks_off()
     for ax in axes[1:]:
-        ax.set_ylim(-0.02, None)
+        ax.set_ylim(-0.03 * ax.get_ylim()[1], None)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
     return fig, axes
 
 
 def summary(effects: pd.DataFrame, curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """What breaks what, at which block: spans taken out after one block (left), states put in after one block (right); a row a model."""
+    """What breaks what, at which block: spans taken out after one block (left), states put in after one block (right); a row a model.
+
+    Dotted lines are the shares where nothing is put in.
+    """
     models = list(dict.fromkeys(effects.model))
     fig, axes = plt.subplots(len(models), 2, figsize=(10, 2.7 * len(models) + 0.5), layout="constrained", squeeze=False)
     for (left, right), model in zip(axes, models):
@@ -212,7 +215,8 @@ def summary(effects: pd.DataFrame, curves: pd.DataFrame) -> tuple[Figure, np.nda
         own = curves[(curves.model == model) & (curves.kind == "both")]
         for measure, style in (("language", (COLORS[3], "D", "the other language")), ("concept", (COLORS[1], "s", "the other concept"))):
             _layers(right, own[own.measure == measure], "", style)
-        right.axhline(0.5, color="0.5", ls="--", lw=1)
+            none = curves[(curves.model == model) & (curves.kind == "none") & (curves.measure == measure)]
+            right.axhline(none["mean"].iloc[0], color=style[0], ls=":", lw=1.2)
         right.set(title="put in: another concept's run into English", ylabel="share that follows it", ylim=(-0.03, 1.03))
         for ax in (left, right):
             ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -45,8 +45,8 @@ def _starts(subject: Subject, concept_id: str, lang: str) -> frozenset[int]:
 
 
 def layers_to_patch(n_layers: int, first: int) -> list[int]:
-    """Blocks after which states are put in: every second one, all around the first pivot layer, and the last."""
-    return sorted({*range(1, n_layers, 2), *(la for la in range(first - 2, first + 2) if 0 <= la < n_layers), n_layers - 1})
+    """Blocks after which states are put in: every second one up to the first pivot layer, all that lead up to it, and the last."""
+    return sorted({*range(1, first, 2), *range(max(first - 2, 0), first + 1), n_layers - 1})
 
 
 def donors(subject: Subject, concept_ids: Sequence[str], langs: Sequence[str]) -> list[int]:
@@ -182,9 +182,9 @@ class Steering:
 
     layer: int
     doses: tuple[float, ...]
-    n_matched: int = 6
-    n_transplanted: int = 6
-    n_random: int = 4
+    n_matched: int = 3
+    n_transplanted: int = 3
+    n_random: int = 2
     seed: int = 0
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "ablation_sentences",
     "use_sentences",
     "reach_sentences",
+    "word_table",
     "patch_sentences",
     "steering_sentences",
     "known_sentences",
@@ -79,11 +80,14 @@ def direction_sentences(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     n = len(values) // values.index.unique("direction").size
     plain = values.xs("u", level="direction").shuffled.mean()
     text = (
-        f"English forms do more harm than another concept's in {ahead['u']} of {n} directions with the plain row u, in {ahead['Mᵀu']} with the norm's weights, and "
-        f"in {ahead['Mᵀ(u − ū)']} when what all tokens share is left in. The plain row breaks the model whatever the word (another concept's forms: {plain:.1f} nats on average). "
+        f"English forms do more harm than another concept's in {ahead['u']} of {n} directions with the plain row u, in {ahead['Mᵀu']} with the norm taken into account, and "
+        f"in {ahead['Mᵀ(u − ū)']} when also what all tokens share stays in the state. The plain row breaks the model whatever the word (another concept's forms: {plain:.1f} nats on average). "
     )
     if ahead["Mᵀu"] < ahead["Mᵀ(u − ū)"]:
-        text += "So the sign that was in doubt in a first look hung on the shared part: it says how probable a script or a language is, not a word."
+        text += (
+            f"Had the shared part been taken out with the rest, another concept's words would have seemed to matter more than the own in {n - ahead['Mᵀu']} directions: "
+            "what all tokens share says how probable a script or a language is, not a word."
+        )
     return table, text
 
 
@@ -162,6 +166,23 @@ def reach_sentences(effects: pd.DataFrame) -> str:
     return " ".join([*parts, f"The whole output moves by a KL divergence of {shown}." if shown else ""])
 
 
+def word_table(followed: pd.DataFrame) -> pd.DataFrame:
+    """One concept's translations before and after, for reading."""
+    return pd.DataFrame(
+        {
+            "from": followed.source_word,
+            "to": followed.target_word,
+            "taken out": [", ".join(t.strip() for t in x) or "–" for x in followed.taken_out],
+            "says before": followed.before.str.strip(),
+            "says after": followed.after.fillna("–").str.strip(),
+            "log-odds": followed.clean.map("{:.1f}".format),
+            "change": followed.delta.map(lambda x: "–" if np.isnan(x) else f"{x:.1f}"),
+            "matched tokens": ["–" if np.isnan(m) else f"{m:.1f} (sd {sd:.1f})" for m, sd in zip(followed.control_mean, followed.control_sd)],
+            "p": followed.p.map(lambda p: "–" if np.isnan(p) else f"{p:.2f}"),
+        }
+    )
+
+
 def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
     """When the output follows the other concept, when the other language; and what the mean over source languages changes."""
     both = crossings[crossings.kind == "both"].set_index("measure")
@@ -173,7 +194,11 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
         return f"from block {int(row.layer) + 1} on (95 % of resamples: {ends})"
 
     concept, language = both.loc["concept"], both.loc["language"]
-    text = f"With the state of another concept's run into English, more than half of what is said of the four outcomes is in English {when(language)}, and is the other concept {when(concept)} (n = {concept.n} concepts). "
+    text = (
+        f"With the state of another concept's run into English, what is said goes more than half of the way to English {when(language)}, and to the other concept {when(concept)} "
+        f"(n = {concept.n} concepts; without a patch {language.before:.0%} of the four outcomes' probability is English and {concept.before:.0%} the other concept's, with the state "
+        f"after the last block {language.after:.0%} and {concept.after:.0%}). "
+    )
     if np.isfinite(concept.layer) and np.isfinite(language.layer):
         if language.layer < concept.layer:
             text += (
@@ -220,11 +245,9 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     )
     picked = shares[(shares.control == "own")].set_index(["measure", "dose"])
     largest = max(rows.dose)
-    text += (
-        f"The answer becomes right in {_mean(picked.loc[('right', own.dose)])} of them at that dose; at {largest:g} the model answers with the English word in {_mean(picked.loc[('english', largest)])}: "
-        "pushed along a pivot, it says the pivot."
-    )
-    return text
+    english = picked.loc[("english", largest)]
+    text += f"The answer becomes right in {_mean(picked.loc[('right', own.dose)])} of them at that dose; at {largest:g} the model answers with the English word in {_mean(english)}"
+    return text + (": pushed hard along a pivot, it says the pivot." if english.low > 0.1 else ".")
 
 
 def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
@@ -243,10 +266,10 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
 
 # --- the claims, one by one ---------------------------------------------------------------------------------------------
 
-VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model"}
+VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model", "open": "cannot be told"}
 
 
-def _claim(claim: str, number: str, verdict: bool | None, evidence: str, where: str) -> dict[str, str]:
+def _claim(claim: str, number: str, verdict: bool | str | None, evidence: str, where: str) -> dict[str, str]:
     return {"claim": claim, "evidence here": evidence, "number": number, "verdict": VERDICTS[verdict], "notebook": where}
 
 
@@ -254,13 +277,14 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
     """What the paper claims, and what the tables say of it here.
 
     Args:
-        tables: `ability`, `behavior_shares`, `attribution`, `delta_auc`, `correlation`, `pivot_mass_by_direction`, `hypotheses`; as the notebooks wrote them.
+        tables: `ability`, `behavior_shares`, `attribution`, `delta_auc`, `correlation`, `pivot_mass_by_direction`, `hypotheses`, `twin_tests`; as the notebooks wrote them.
         effects: of ``effects.effects``.
         crossings: of ``effects.crossings``.
         model: the model that the observational claims are about.
 
     Returns:
-        claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`), notebook.
+        claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`;
+        `cannot be told`: no effect was found, and one as large as the synthetic twins' at this model's level is not excluded), notebook.
     """
     own = {name: t[t.model == model] if "model" in t else t for name, t in tables.items()}
     effects, crossings = effects[effects.model == model], crossings[crossings.model == model]
@@ -278,13 +302,16 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
     partial = own["correlation"][(own["correlation"].statistic == "spearman") & (own["correlation"].outcome == "p_target") & (own["correlation"].given == "log_source+log_target")]  # fmt: skip
     n_found = int(((partial.p_holm < alpha) & (partial.value > 0)).sum())
     rows.append(_claim("Words that meet more often are translated better", f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}; {n_found} of {len(partial)} directions beyond chance", True if n_found == len(partial) else None if n_found else False, "given the counts of both words; observed, not caused", "03"))  # fmt: skip
-    fixed = own["hypotheses"].set_index("contrast")
+    fixed, twins = own["hypotheses"].set_index("contrast"), own["twin_tests"]
+    twins = twins[(twins.stage == "level") & (twins.world == "factorial") & (twins.twin == "all") & (twins.dose == 0)].set_index("contrast")
     for contrast, claim in (
         ("direct", "It is their meetings that make the translation"),
         ("pivot_only - none", "Words that never meet are reached through a pivot that both meet"),
     ):
-        r = fixed.loc[contrast]
-        rows.append(_claim(claim, f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}", bool(r.p_holm < alpha and r.estimate > 0), "known-corpus model; meetings dealt by lot", "06"))  # fmt: skip
+        r, twin = fixed.loc[contrast], twins.loc[contrast]
+        found, excluded = bool(r.p_holm < alpha and r.estimate > 0), bool(r.ci_high < twin.ci_low)
+        number = f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
+        rows.append(_claim(claim, number, True if found else False if excluded else "open", "known-corpus model; meetings dealt by lot", "06"))  # fmt: skip
     mass = own["pivot_mass_by_direction"]
     mass = mass[(mass.measure == "english_mass") & ~mass.source_lang.isin(["en", "all"]) & ~mass.target_lang.isin(["en", "all"])]
     rows.append(_claim("Middle layers show the pivot", f"share that is the concept's English word: {mass['mean'].min():.2f} to {mass['mean'].max():.2f}", True if (mass.low > 0.5).all() else None if (mass.low > 0).all() else False, f"pairs without English, of what {short_name(model)}'s layers tell beyond the background", "03"))  # fmt: skip
@@ -301,7 +328,7 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
     if len(steer):
         best = steer.sort_values("mean").iloc[-1]
         helps, more = bool(best.low > 0), bool(best.difference_low > 0)
-        rows.append(_claim("Adding the pivot helps where the model fails", f"{_mean(best)} nats at the best dose, {_difference(best)} beyond a direction as near to the target", True if helps and more else None if helps or more else False, "failing items only", "06"))  # fmt: skip
+        rows.append(_claim("Adding the pivot helps where the model fails", f"{_mean(best)} nats at the best dose, {_difference(best)} beyond a direction as near to the target", helps and more, "failing items only", "06"))  # fmt: skip
     return pd.DataFrame(rows)
 
 

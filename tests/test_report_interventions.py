@@ -1,0 +1,148 @@
+"""Sentences and figures of the interventions say what the tables hold, also where results turn out the other way round."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from semantic_pivots import effects, figures_interventions, report_interventions
+
+PAIRS = [("fr", "zh"), ("zh", "fr")]
+CONCEPTS = [f"c{i}.n" for i in range(12)]
+MODEL = "packaged:gemma-3-270m"
+
+
+def ablations(english, beside, later, seed=0):
+    """Ablations in which English costs `english` nats more than its controls, of which later blocks add `later`."""
+    random, rows = np.random.default_rng(seed), []
+
+    def add(experiment, span, shift, controls, layer=12, **more):
+        for pair in PAIRS:
+            for concept in CONCEPTS:
+                for control, n in {"own": 1, **controls}.items():
+                    for number in range(n):
+                        delta = -2.0 + (shift if control == "own" else 0.0) + 0.1 * random.normal()
+                        rows.append((*pair, concept, experiment, span, control, number, layer, delta, more.get("k", 3)))
+
+    add("main", "english", english, {"matched": 5, "transplanted": 3, "shuffled": 2})
+    add("main", "english beside target", beside, {"matched": 3})
+    add("main", "discovered", english, {"matched": 5})
+    for span in ("source", "target"):
+        add("main", span, -1.0, {})
+    for layer in (11, 12, 17):
+        for span, controls in (("english", {"matched": 2}), ("source", {}), ("target", {})):
+            add("layer", span, english, controls, layer)
+            add("direct", span, english - later, controls, layer)
+    for k in (1, 2):
+        add("dose", "english", k * english, {"matched": 2}, k=k)
+    for kind in ("kl own", "kl other", "kl text"):
+        add(kind, "english", 4.0, {"matched": 2})
+    table = pd.DataFrame(
+        rows, columns=["source_lang", "target_lang", "concept_id", "experiment", "span", "control", "number", "layer", "delta", "n_directions"]
+    )
+    return table.assign(model=MODEL, clean=-3.0, last_layer=table.layer)
+
+
+def patches(concept_at, language_at):
+    """Patches after which concept and language change hands at given blocks."""
+    rows = []
+    for pair in PAIRS:
+        for i, concept in enumerate(CONCEPTS):
+            for kind in ("none", "same", "concept", "language", "both", "mean"):
+                for layer in [-1] if kind == "none" else [1, 5, 12, 17]:
+                    c, la = kind in ("concept", "both", "mean") and layer >= concept_at, kind in ("language", "both", "mean") and layer >= language_at
+                    p = [0.01] * 4
+                    p[c + 2 * la] = 0.4 + 0.01 * i
+                    rows.append((*pair, concept, kind, layer, c + 2 * la, -2.0 * (c or la), *p))
+    columns = ["source_lang", "target_lang", "concept_id", "kind", "layer", "top", "delta", "p_0", "p_1", "p_2", "p_3"]
+    return pd.DataFrame(rows, columns=columns).assign(model=MODEL, clean=-3.0)
+
+
+def steered(gain):
+    random, rows = np.random.default_rng(0), []
+    for pair in PAIRS:
+        for concept in CONCEPTS:
+            for dose in (0.1, 0.2):
+                for control, n in {"own": 1, "matched": 2, "transplanted": 2, "random": 2}.items():
+                    rows += [(*pair, concept, dose, control, k, (gain if control == "own" else 0.0) + 0.1 * random.normal(), k == 0, False) for k in range(n)]
+    columns = ["source_lang", "target_lang", "concept_id", "dose", "control", "number", "delta", "right", "english"]
+    return pd.DataFrame(rows, columns=columns).assign(model=MODEL, clean=-4.0, layer=12, cosine=0.3)
+
+
+@pytest.fixture(scope="module", params=["as the pivot account has it", "the other way round"])
+def results(request):
+    expected = request.param.startswith("as")
+    ablated = ablations(-3.0, -1.0, -1.5) if expected else ablations(0.0, 0.0, 0.0)
+    put, added = patches(5, 12) if expected else patches(12, 5), steered(1.0 if expected else -1.0)
+    found = effects.effects(effects.item_table(ablated, put, added), 200, 199)
+    return expected, found, effects.patch_curves(put, 100), effects.crossings(put, n_resamples=100), effects.steering_shares(added, 100)
+
+
+def test_effects_are_recovered(results):
+    expected, found, _, crossings, _ = results
+    row = found[(found.kind == "ablation") & (found.what == "english") & (found.control == "matched") & (found.direction == "all")].iloc[0]
+    assert row.difference == pytest.approx(-3.0 if expected else 0.0, abs=0.1) and row.n == 12 and row.n_items == 24
+    later = found[(found.kind == "one block, through later blocks") & (found.what == "english") & (found.layer == 12) & (found.direction == "all")].iloc[0]
+    assert later["mean"] == pytest.approx(-1.5 if expected else 0.0, abs=0.1)
+    at = crossings[crossings.kind == "both"].set_index("measure").layer
+    assert (at.concept, at.language) == ((5, 12) if expected else (12, 5))
+
+
+def test_sentences_follow_the_results(results):
+    expected, found, curves, crossings, shares = results
+    text = report_interventions.ablation_sentences(found)
+    assert "n = 12 concepts" in text and ("in 2 of 2 directions" in text) == expected
+    use = report_interventions.use_sentences(found, 12)
+    assert ("later blocks do build on" in use) == expected and ("what is not shared with the target matters" in use) == expected
+    patched = report_interventions.patch_sentences(curves, crossings)
+    assert ("**before** the concept" in patched) != expected and "from block 13 on" in patched
+    steering = report_interventions.steering_sentences(found, shares)
+    assert ("The right word rises" in steering) == expected
+    assert "2: " in report_interventions.reach_sentences(found)
+    assert report_interventions.steering_sentences(found[found.kind != "steering"], shares) == "There was nothing to steer."
+    assert "no item" in report_interventions.known_sentences(found.iloc[:0], pd.DataFrame())
+
+
+def test_claims_have_a_verdict_that_follows_the_numbers(results):
+    from semantic_pivots import artifacts
+
+    expected, found, _, crossings, _ = results
+    store = artifacts.Store("laptop")
+    names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses", "twin_tests"]
+    claims = report_interventions.claims_table({n: store.read(n) for n in names}, found, crossings, MODEL).set_index("claim")
+    assert set(claims.verdict) <= set(report_interventions.VERDICTS.values()) and not claims.number.str.contains("nan").any()
+    assert (claims.verdict["First the concept, then the target language"] == "replicates") == expected
+    assert claims.verdict["The translation hangs on the pivot"] == ("replicates" if expected else "not on this model")
+    assert claims.verdict["Adding the pivot helps where the model fails"] == ("replicates" if expected else "not on this model")
+    assert str(len(claims)) in report_interventions.verdict_sentence(claims.reset_index())
+
+
+def test_figures_draw(results):
+    _, found, curves, _, shares = results
+    figures = [figures_interventions.ablation(found), figures_interventions.blocks(found), figures_interventions.doses(found)]
+    figures += [figures_interventions.patches(curves), figures_interventions.steering(found, shares), figures_interventions.summary(found, curves)]
+    for fig, _ in figures:
+        assert all(ax.lines for ax in fig.axes)
+        plt.close(fig)
+
+
+def test_which_direction_is_told_with_its_numbers():
+    rows = [(*p, c, d, control, value) for p in PAIRS for c in CONCEPTS[:3] for d, own in (("u", -20.0), ("Mᵀu", -1.0), ("Mᵀ(u − ū)", -5.0)) for control, value in (("own", own), ("shuffled", -2.0))]  # fmt: skip
+    compared = pd.DataFrame(rows, columns=["source_lang", "target_lang", "concept_id", "direction", "control", "delta"])
+    table, text = report_interventions.direction_sentences(compared)
+    assert table.shape == (2, 6) and "in 0 with the norm taken into account" in text and "in 2 directions: what all tokens share" in text
+
+
+@pytest.mark.parametrize(("high", "p", "verdict"), [(0.2, 0.5, "cannot be told"), (-0.2, 0.5, "not on this model"), (0.9, 0.001, "replicates")])
+def test_a_null_is_told_from_what_could_not_be_seen(results, high, p, verdict):
+    from semantic_pivots import artifacts
+
+    _, found, _, crossings, _ = results
+    names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses", "twin_tests"]
+    tables = {n: artifacts.Store("laptop").read(n) for n in names}
+    tables["hypotheses"] = tables["hypotheses"].assign(estimate=high - 0.1, ci_low=high - 0.3, ci_high=high, p_holm=p)
+    claims = report_interventions.claims_table(tables, found, crossings, MODEL).set_index("claim")
+    assert claims.verdict["It is their meetings that make the translation"] == verdict
