@@ -94,7 +94,7 @@ first_set = {pair: sets[:1] for pair, sets in main_prompts.items()}
 traces.append(lens.trace_pairs(lm, lexicon, scores[scores.model == model], first_set, store, ridge))
 
 # %%
-sentences = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet").sample(n_lens_sentences // 4, random_state=seed)
+sentences = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet").sample(max(1, n_lens_sentences // 4), random_state=seed)
 sentences = sentences[list(task.LANGUAGES)].to_numpy().ravel().tolist()
 divergence = lens.lens_divergence(lm, lens.text_residuals(lm, sentences, lens_stride), ridge, len(sentences)).assign(positions="text")
 asked = scores[scores.model == model].groupby(["source_lang", "target_lang"], sort=False).head(n_lens_answers)

@@ -29,7 +29,7 @@
 # ## Parameters
 #
 # `linked_concept` and `linked_pair` choose the word that is shown in full; any concept of notebook 01 can stand there (the default was chosen because it is easy to read). A word is looked at if it stands in at
-# least `min_docs` documents; `top` words are ranked; `shrinkage` is κ below; `max_false` is how many wrong words the association filter may let pass.
+# least `min_docs` documents; `top` words are ranked; `shrinkage` is κ below; `max_false` is how many wrong words the association filter may let pass, judged on `n_demonstrations` concepts.
 # `n_traced` concepts are looked at in the layers, each beside `n_control_sets` control sets.
 
 # %% tags=["parameters"]
@@ -41,9 +41,10 @@ min_docs = 10
 top = 50
 shrinkage = 5.0
 max_false = 0.01
+n_demonstrations = 120
 n_traced = 260
 n_control_sets = 200
-corpus_shards = []
+corpus_share = 1.0
 seed = 20251
 n_resamples = 2000
 n_permutations = 1000
@@ -55,6 +56,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from semantic_pivots import artifacts, corpus, layers, matching, models, pivot_controls, pivot_evidence, pivot_layers, pivots, quotes, spellings, task, words
+from semantic_pivots.documents import thinned
 
 store = artifacts.Store(profile, "04_pivot_discovery", artifacts.literals(globals()))
 settings = pivots.Settings(top, min_docs, shrinkage, max_false)
@@ -72,12 +74,12 @@ pd.set_option("display.max_colwidth", 160)
 # ## Every word of the corpus
 #
 # The corpus is cut into words, Chinese and Japanese by a dictionary (jieba's; IPADIC through MeCab), and for every word it is noted in which
-# documents it stands, in text of its own language. The words of the lexicon are sought as in notebook 03, whole words in any letter case, here in text of their own language only. `corpus_shards` limits the corpus to some of
-# its files (for a quick run).
+# documents it stands, in text of its own language. The words of the lexicon are sought as in notebook 03, whole words in any letter case, here in text of their own language only. `corpus_share` takes a part of the documents
+# (for a quick run).
 
 # %%
-files = [path for path in corpus.shards() if not corpus_shards or path.stem in corpus_shards]
 cache = models.cache_directory() / "words"
+files = corpus.shards(thinned(artifacts.ROOT / "data" / "corpus", corpus_share, cache.parent / "thinned"))
 index = words.index_corpus(files, 5, cache)
 vocabulary = matching.Vocabulary.from_lexicon(lexicon[(lexicon.split == "test") & lexicon.bijective])
 documents = pivots.word_documents(files, vocabulary, cache)
@@ -134,7 +136,7 @@ found, word_counts = discover(looked_at)
 
 # %%
 lm = models.load(model, device, dtype)
-demonstrations = lexicon[lexicon.split == "demo"]
+demonstrations = lexicon[lexicon.split == "demo"].head(n_demonstrations)
 demo, null = discover(demonstrations)[0], discover(demonstrations, pivots.mismatched)[0]
 demo, null = (t[t.rank_ours.notna()].assign(similarity=lambda t: pivot_layers.similarity(lm, lexicon, t)) for t in (demo, null))
 limits = store.write("pivot_thresholds", pivots.thresholds(demo, null, settings), [lm.facts()], ["lexicon", "forms", "corpus"])

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from .corpus import shards
-from .fingerprint import canonical, sha256_text
+from .fingerprint import canonical, sha256_file, sha256_text
 from .mixture import CODES, HELD_OUT, Document, TokenCorpus, read_documents
 
 __all__ = ["subset", "encode", "documents_of", "held_out_documents", "thinned"]
@@ -97,7 +97,7 @@ def thinned(folder: Path, share: float, cache: Path) -> Path:
     """A corpus with a share of the documents, drawn by a hash of their ids, for short trials; the corpus itself where the share is 1.
 
     Args:
-        folder: corpus; its name stands for its contents.
+        folder: corpus.
         cache: where the smaller corpus is made, or found.
 
     Raises:
@@ -107,7 +107,8 @@ def thinned(folder: Path, share: float, cache: Path) -> Path:
         raise ValueError(f"a share of {share} documents cannot be kept; it must be above 0 and at most 1")
     if share == 1:
         return folder
-    made = Path(cache) / f"{folder.name}-{share:g}"
+    contents = sha256_text(canonical([sha256_file(path) for path in shards(folder)]))
+    made = Path(cache) / f"{contents[:16]}-{share:g}"
     if not made.is_dir():
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".thinned-", dir=made.parent) as scratch:

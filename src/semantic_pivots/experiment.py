@@ -18,7 +18,8 @@ import yaml
 
 from . import matching
 from .artifacts import ROOT
-from .fingerprint import canonical, module_code, sha256_text
+from .corpus import shards
+from .fingerprint import canonical, module_code, sha256_file, sha256_text
 from .mixture import corpus_digest
 from .models import KNOWN_CORPUS, ModelError, cache_directory
 from .severance import Triple, assign, assignment_digest, eligible, sever_corpus
@@ -111,7 +112,8 @@ def cut_corpus(severance: Severance, assignment: pd.DataFrame, forms: matching.V
         The folder and the log of :func:`.severance.sever_corpus`.
     """
     settings = {"seed": severance.seed, "close_fourth": severance.close_fourth, "match_dose": severance.match_dose}
-    key = canonical([settings, assignment_digest(assignment), forms.digest, corpus_digest(corpus), module_code("severance")])
+    contents = [sha256_file(path) for path in shards(corpus)]
+    key = canonical([settings, assignment_digest(assignment), forms.digest, contents, module_code("severance")])
     folder = cache_directory() / "severed" / sha256_text(key)[:16]
     if not (folder / CUTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -339,9 +339,11 @@ def lens_divergence(lm: LanguageModel, states: Iterable[Tensor], ridge: RidgeLen
     rows = []
     for number, residuals in enumerate(progress(states, f"comparing lenses of {lm.id}", total=total)):
         final = lens_logits(lm, residuals[:, -1]).log_softmax(-1)
+        together = max(1, 4 * ROWS // len(residuals))  # layers that go through the unembedding at a time
         for name, mapped in (("raw", residuals), ("ridge", ridge(residuals))):
-            for layer in range(residuals.shape[1]):
-                guess = lens_logits(lm, mapped[:, layer]).log_softmax(-1)
+            guesses = (g for part in mapped.transpose(0, 1).split(together) for g in lens_logits(lm, part.flatten(0, 1)).unflatten(0, part.shape[:2]))
+            for layer, guess in enumerate(guesses):
+                guess = guess.log_softmax(-1)
                 kl = float((final.exp() * (final - guess)).sum(-1).mean())
                 same = float((guess.argmax(-1) == final.argmax(-1)).float().mean())
                 rows.append({"text": number, "layer": layer, "lens": name, "n": len(residuals), "kl": kl, "agreement": same})

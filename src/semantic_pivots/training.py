@@ -359,7 +359,7 @@ class Trainer:
         for name, rows in self._validation.items():
             total = count = 0.0
             for start in range(0, len(rows), size):
-                missing = max(0, start + size - len(rows))
+                missing = max(0, start + size - len(rows)) if self.config.compile else 0  # a compiled step wants its shape
                 batch = Batch(
                     *(
                         np.pad(a, ((0, missing), (0, 0)), constant_values=-100 if f == "labels" else 0)
