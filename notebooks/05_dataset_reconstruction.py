@@ -1,0 +1,357 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+#   stage:
+#     reads: [lexicon, forms, corpus, known_corpus, parallel, formats]
+#     writes: [selection_pivots, selection, selection_arms, training, transfer_outcomes, transfer, transfer_contrasts, sentence_ability]
+# ---
+
+# %% [markdown]
+# # 05 · Does a training set that is rich in pivots help?
+#
+# **The claim tested here:** a model trained further on documents that are rich in *semantic pivots*, words that stand together with many
+# others across languages, becomes better across languages (He et al., [arXiv 2505.16385](https://arxiv.org/abs/2505.16385), who go on from
+# OLMo-1B's step 605k).
+#
+# This is the paper's practical claim, and a claim about data selection. So it is tested as one: several ways to choose documents, the same
+# number of tokens from each, several seeds, words that no chosen document shows beside their translation, and for each way that is said to
+# be good a sample drawn at random **with the same languages, sources and lengths**. Without that last comparison a choice by pivots could
+# win for being, say, in the right language.
+#
+# | arm | documents |
+# |---|---|
+# | `pivot_npmi` | rich in pivots by our definition |
+# | `matched` | drawn at random with its languages, sources and lengths |
+# | `pivot_paper`, `matched_paper` | the same for pivots as the paper has them |
+# | `bilingual` | drawn at random among documents with two languages or more |
+# | `none` | no further training |
+# | `random`, `direct`, `anti_pivot` | drawn from all; where most translations meet; poorest in pivots. Chosen here for comparison, trained in the longer run |
+
+# %% [markdown]
+# ## What was fixed before any pivot arm was trained
+#
+# **Base.** The known-corpus model after 10 of its 16 million tokens: the last checkpoint before its learning rate begins to fall (at 11.2
+# million), so it is neither raw nor settled, and it translates above chance in every direction. It was trained on the corpus of the experiment in
+# notebook 06, in which a lot decided which words of 252 concepts may meet. **The arms choose from that same cut corpus**, so that no arm
+# shows the base what was kept from it, and the concepts of that experiment are tested neither as held out nor as seen.
+#
+# **Words.** *Held out:* concepts of the lexicon's split `heldout`. No word of them, in any inflected form, stands beside its
+# translation in any document that can be chosen (documents where one does are taken out for all arms alike). The base may have read such
+# documents before; so the held-out items whose two words meet in no document of the corpus at all are reported apart, as *never met*.
+# *Seen:* other test concepts, whose words may meet. Neither takes part in the choice: their words are no nodes of the graph, and no
+# document is better or worse for holding them.
+#
+# **Outcome.** The log-ratio: by how many nats the translation is more probable after its word than after nine other words, mean over
+# twelve directions. It is the paper's Score on a logarithmic scale, and was chosen because between the base's own checkpoints it rises twice as many
+# standard errors as Score or MRR. These two and top-1 are reported beside it.
+#
+# **Hypotheses,** on held-out words, two-sided, Holm over the four:
+#
+# 1. `pivot_npmi` − `matched`: pivots help at equal languages, sources and lengths. **This is the claim;**
+# 2. `pivot_paper` − `matched_paper`: the same for the paper's pivots;
+# 3. and 4. `pivot_npmi` and `pivot_paper` − `bilingual`: pivots help more than documents that simply hold two languages.
+#
+# **Test.** A mixed model with crossed random effects of concept and of seed; beside it a paired bootstrap over concepts.
+#
+# A pilot with the arms random and bilingual alone (one seed, 120 held-out concepts) set the number of tokens and the learning rate.
+
+# %% [markdown]
+# ## Parameters
+#
+# `budget_tokens` is what every arm chooses and reads. `arms` are trained; `chosen_arms` are chosen and described as well. `larger_profiles` are
+# other runs whose committed results are shown at the end. For short trials, `corpus_share` takes a part of the documents, `validation_rows`
+# bounds the text of each language on which losses are taken, and `compiled: false` leaves out the compilation of the training step.
+
+# %% tags=["parameters"]
+profile = "laptop"
+base_model = "known-corpus@tokens-10M"
+arms = ["matched", "matched_paper", "bilingual", "pivot_paper", "pivot_npmi"]
+chosen_arms = ["random", "direct", "anti_pivot"]
+n_seeds = 3
+budget_tokens = 350000
+learning_rate = 0.002
+n_pivots = 4000
+min_words = 12
+n_heldout_concepts = 300
+n_seen_concepts = 150
+transfer_prompt_sets = 1
+transfer_directions = ["en-fr", "en-zh", "en-ja", "fr-en", "fr-zh", "fr-ja", "zh-en", "zh-fr", "zh-ja", "ja-en", "ja-fr", "ja-zh"]
+n_parallel_sentences = 60
+larger_profiles = ["long", "smollm2"]
+corpus_share = 1.0
+validation_rows = 16
+compiled = True
+seed = 20251
+n_resamples = 2000
+
+# %%
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+
+from semantic_pivots import arms as selecting
+from semantic_pivots import artifacts, comparison, documents, evaluation, experiment, matching, mixture, models, reconstruction, task, transfer, words
+
+store = artifacts.Store(profile, "05_dataset_reconstruction", artifacts.literals(globals()))
+lexicon, cache = task.read_lexicon(artifacts.ROOT / "data" / "lexicon.parquet"), models.cache_directory()
+
+# %%
+from semantic_pivots import figures, figures_transfer, report_transfer
+
+figures.use_style()
+pd.set_option("display.max_colwidth", 130)
+
+# %% [markdown]
+# ## From the corpus to its words
+#
+# The corpus is cut as for the base, and its checksum compared with the one in the base's manifest. Then every word of every document is
+# found: runs of letters in English and French, words of a dictionary in Chinese and Japanese; each belongs to the language of the segment it
+# stands in.
+
+# %%
+assignment, forms = experiment.read_assignment(), matching.read_forms(lexicon)
+folder, _ = experiment.cut_corpus(experiment.read_severance(), assignment, forms)
+experiment.require_same_corpus(folder, experiment.read_manifest())
+folder = documents.thinned(folder, corpus_share, cache / "thinned")
+index = words.index_corpus(folder, 5, cache / "words")
+table = reconstruction.read_documents_table(folder)
+display(Markdown(f"{len(table)} documents, {len(index.words)} words that stand in at least five."))
+
+# %%
+recipe = transfer.Recipe(budget_tokens, learning_rate, validation_rows=validation_rows, compile=compiled)
+base = transfer.Base(base_model, recipe)
+tokens = mixture.load_tokens(base.backend, folder, cache / "tokens")
+table["n_tokens"], by_language = tokens.lengths(), reconstruction.token_counts(tokens)
+concepts = evaluation.draw_concepts(lexicon, assignment.concept_id, n_heldout_concepts, n_seen_concepts, seed)
+
+# %% [markdown]
+# ## The graph and its pivots
+#
+# Two words are linked if they stand together in at least five documents, counted exactly.
+#
+# - *As the paper has it,* the words with the most links are the pivots.
+# - *Ours* count links between two languages only, where the two words are associated (NPMI of at least 0.2), weighted by NPMI. Left out by
+#   rule: stop words (in more than 5 % of their language's documents), boilerplate (more than 60 % of a word's documents from one source), words
+#   with a digit, words in fewer than 20 documents, and in spaced scripts words of fewer than three letters. Equal strings of two languages (*linux*, *linux*) are no link. A pivot
+#   is linked with at least two other languages, and every language has as many.
+
+# %%
+tested = matching.read_forms(lexicon.loc[concepts.index])
+blind = reconstruction.blind_words(index, tested)
+settings = reconstruction.GraphSettings(n_pivots=n_pivots)
+may = reconstruction.eligible(index, table.source.to_numpy(), settings)
+graph = reconstruction.centrality(index, settings, blind, may)
+
+# %% [markdown]
+# The pool comes before the scores, since a document is compared with others that could be chosen: not kept for validation, long enough for a share to
+# mean something, no near-duplicate of an earlier one, and no held-out word beside its translation.
+
+# %%
+incidence = selecting.meetings(folder, forms, cache / "counts")
+held = selecting.of_concepts(incidence, forms, concepts.index[concepts == "heldout"])
+others = selecting.of_concepts(incidence, forms, [c for c in forms.concept_ids if c not in concepts.index])
+n_words = reconstruction.pivot_share(index, blind, blind)[1]
+conditions = [("not kept for validation", ~tokens.held_out), (f"at least {min_words} words", n_words >= min_words)]
+conditions += [("no near-duplicate", reconstruction.near_duplicates(index.incidence) < 0)]
+conditions += [("no held-out pair", selecting.meeting_documents(*held) == 0)]
+pool, funnel = selecting.pool_funnel(conditions, table.n_tokens.to_numpy())
+funnel
+
+# %%
+known = reconstruction.blind_words(index, forms)
+scores, pivots = selecting.document_scores(index, graph, blind, pool, settings, selecting.meeting_documents(*others), known)
+pivot_table = graph.assign(paper=pivots["paper"], npmi=pivots["npmi"], pos=reconstruction.word_pos(graph, forms, lexicon))
+store.write("selection_pivots", pivot_table[pivot_table.paper | pivot_table.npmi], None, ["lexicon", "forms", "corpus"])
+display(Markdown(report_transfer.graph_sentences(graph, pivots, int(blind.sum()))))
+report_transfer.pivot_table(graph, pivots)
+
+# %% [markdown]
+# By part of speech, as far as the lexicon knows the words; and what some of our pivots are linked with. The corpus is rich in software
+# manuals and interface texts, and so are its pivots: they are the words that *this* corpus has in several languages side by side.
+
+# %%
+display(report_transfer.pos_table(graph, pivots, pivot_table.pos.to_numpy()))
+strongest = graph[pivots["npmi"] & (graph.lang == "en")].sort_values("strength", ascending=False)
+shown = strongest.index[np.linspace(0, min(len(strongest), 400) - 1, 6).astype(int)]
+report_transfer.link_table({index.words[i]: reconstruction.linked_words(index, i, settings, may & ~blind) for i in shown})
+
+# %% [markdown]
+# ## From pivots to documents
+#
+# A document's share of pivots is taken over its *distinct* words, so that repeating a word does not make a document richer. As the paper
+# has it, the documents with the largest share are chosen. The share of a short document is large more often by chance; so for ours it is
+# compared with documents of the same length, in standard deviations. Each arm takes documents, best first, until the budget is full.
+
+# %%
+names = list(dict.fromkeys([*arms, *chosen_arms]))
+chosen = selecting.select_arms(names, table, scores, pool, budget_tokens, seed)
+parts = [table.iloc[rows].assign(arm=name, rank=np.arange(1, len(rows) + 1), pivot_share=scores.share_npmi.to_numpy()[rows]) for name, rows in chosen.items()]
+store.write("selection", pd.concat(parts)[["arm", "doc_id", "n_tokens", "pivot_share", "rank"]], None, ["lexicon", "forms", "corpus", "known_corpus"])
+composition = selecting.composition(chosen, table, by_language, scores)
+store.write("selection_arms", composition, None, ["lexicon", "forms", "corpus", "known_corpus"])
+fig, axes = figures_transfer.composition(composition)
+figures.save(fig, "05_arms", composition, profile)
+
+# %%
+shared = selecting.overlap(chosen, table.n_tokens.to_numpy())
+fig, ax = figures_transfer.overlap(shared)
+figures.save(fig, "05_overlap", shared.reset_index(names="arm"), profile)
+display(Markdown(report_transfer.matching_sentences(composition, shared)))
+
+# %% [markdown]
+# ### Are held-out words kept apart?
+#
+# Counted again over the documents that were chosen, exactly, in all forms and all pairs of languages. The first column must be zero.
+
+# %%
+own = selecting.of_concepts(incidence, forms, concepts.index)
+meetings = {name: selecting.meeting_counts(*own, rows) for name, rows in chosen.items()}
+exposure = report_transfer.exposure_table(meetings, concepts)
+assert (exposure["meetings of held-out words"] == 0).all()
+exposure
+
+# %% [markdown]
+# ## Training
+#
+# Every run starts from the same weights, reads its arm's documents once, in an order drawn by the seed, and ends with a learning rate of
+# zero. Documents are whole and packed into rows in which none sees another; translations stand in another order every time, as in the base's own
+# training. First, can the base translate sentences at all?
+
+# %%
+parallel = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet")
+pairs = task.parse_pairs(pairs=transfer_directions)
+speech = evaluation.TranslationTask(parallel, (("en", "fr"), ("fr", "en"), ("en", "ja"), ("ja", "en")), n_parallel_sentences, 50, 3, seed)
+base.reset()
+spoken = store.unit("translations", lambda: speech.run(base.as_model("none/0", ""), base.special), model=base.lm.facts(), task=speech.digest)
+ability, signature = evaluation.chrf_table(spoken, n_resamples=n_resamples, seed=seed)
+store.write("sentence_ability", ability.assign(signature=signature), [base.lm.facts()], ["parallel", "known_corpus"])
+display(Markdown(report_transfer.ability_sentences(ability, signature)))
+
+# %%
+prompt_format = (store if store.exists("formats") else artifacts.Store("laptop")).read("formats").format.iloc[0]
+tests = evaluation.word_tests(lexicon, concepts, pairs, transfer_prompt_sets, seed, prompt_format)
+sentences = evaluation.sentence_pairs(parallel, pairs, n_parallel_sentences, 100, seed)
+able = [tuple(p) for p in ability.loc[ability.able, ["source_lang", "target_lang"]].to_numpy()]
+speech = evaluation.TranslationTask(parallel, tuple(able), n_parallel_sentences, 50, 3, seed) if able else None
+
+# %%
+validation = transfer.validation_rows(base, tokens, parallel)
+read = {name: documents.subset(tokens, chosen[name]) for name in arms}
+runs = transfer.run_arms(base, read, range(n_seeds), validation, tests, sentences, store, cache / "transfer", speech)
+facts = [base.lm.facts() | {"dtype": base.recipe.precision}]
+training = store.write("training", runs["training"], facts, ["corpus", "known_corpus", "parallel"])
+fig, axes = figures_transfer.learning(training, {"val": "documents", "parallel": "parallel sentences"})
+figures.save(fig, "05_learning", training.dropna(subset=["val_en"]), profile, base_model)
+
+# %%
+display(Markdown(report_transfer.training_sentences(training, base.recipe)))
+
+# %% [markdown]
+# Bands reach from the lowest to the highest of the seeds. Loss on a text tells how well a model knows the language and the kind of text,
+# not whether it translates.
+#
+# ## The verdict
+#
+# Differences on words; thick lines are intervals over concepts, thin ones over concepts and runs. Above the grey line stand the contrasts that were fixed.
+
+# %%
+counts = selecting.meeting_counts(*own)
+outcomes = comparison.outcome_table(runs["scores"], counts, runs["gains"], runs["translations"])
+store.write("transfer_outcomes", outcomes, facts, ["lexicon", "forms", "corpus", "known_corpus", "parallel", "formats"])
+contrasts = comparison.contrasts(outcomes, n_resamples, seed)
+store.write("transfer_contrasts", contrasts, facts, ["lexicon", "forms", "corpus", "known_corpus", "parallel", "formats"])
+fig, axes = figures_transfer.forest(contrasts)
+figures.save(fig, "05_forest", contrasts[(contrasts.outcome == "log_ratio")], profile, base_model)
+
+# %%
+display(Markdown(report_transfer.verdict(contrasts)), Markdown(report_transfer.power_sentences(contrasts)))
+
+# %% [markdown]
+# All outcomes on held-out words, with the mixed model's intervals; p and Holm are for the log-ratio.
+
+# %%
+report_transfer.contrast_table(contrasts, "heldout")
+
+# %% [markdown]
+# The same contrast direction by direction, descriptive: twelve directions are not twelve tests.
+
+# %%
+each = comparison.by_direction(outcomes, "pivot_npmi", "matched", n_resamples, seed)
+fig, ax = figures_transfer.by_direction(each, "pivot_npmi", "matched")
+figures.save(fig, "05_directions", each, profile, base_model)
+
+# %% [markdown]
+# **Sentences.** How much more probable a held-out sentence is after its own translation than after another sentence of like length: differences between arms.
+
+# %%
+display(Markdown(report_transfer.secondary_sentences(contrasts)))
+
+# %% [markdown]
+# ## What it costs
+#
+# Further training on anything changes what the model knows of each language. One symbol a seed, a bar their mean; left of zero the model is better at
+# text of that language than the base was.
+
+# %%
+final = comparison.transfer_table(outcomes, transfer.final_losses(training), n_resamples, seed)
+store.write("transfer", final, facts, ["lexicon", "forms", "corpus", "known_corpus", "parallel", "formats"])
+losses = final[final.metric == "loss"]
+fig, axes = figures_transfer.cost(losses)
+figures.save(fig, "05_cost", losses, profile, base_model)
+
+# %%
+display(Markdown(report_transfer.cost_sentences(final)))
+
+# %% [markdown]
+# ## If it does not help, why not?
+#
+# Five variations were planned beside the fixed arms, each for one possible reason; they run in the profile `long`, at a larger budget and with all arms:
+#
+# | variation | the reason it looks into |
+# |---|---|
+# | `pivot_mixed`, `matched_mixed` | pivots can only link languages where these stand in one document |
+# | `pivot_content` | pivots of the wrong type: only words of the lexicon count |
+# | `pivot_english` | English is the pivot language: only English pivots count |
+# | `pivot_sharp`, `pivot_soft` | sharpness: a quarter of the pivots; documents drawn with a chance that rises with the share |
+# | twice the budget and more | too few documents |
+#
+# `SmolLM2-135M` is a second base, an English-centred one that has read a thousand times as much. Below are the runs whose results are committed.
+
+# %%
+larger = report_transfer.larger_runs(larger_profiles)
+for name, other in larger.items():
+    fig, axes = figures_transfer.forest(other)
+    figures.save(fig, f"05_forest_{name}", other[other.outcome == "log_ratio"], profile, name)
+    display(Markdown(f"**{name}.** {report_transfer.verdict(other)} {report_transfer.power_sentences(other)}"))
+display(Markdown("" if larger else "None is there yet: `python -m semantic_pivots.run --profile long --only 05`, `python -m semantic_pivots.transfer`."))
+
+# %% [markdown]
+# ## A set of your own
+#
+# `make select CORPUS=… OUT=…` does the same on any corpus of JSON lines or Parquet files: ranked documents, a training set that
+# `datasets` loads and one in Dolma's layout, and a data card with what was chosen, why, from which sources and under which licences.
+
+# %% [markdown]
+# ## What to conclude
+#
+# Numbers in this section are computed from the tables above.
+
+# %%
+display(Markdown(report_transfer.conclusion(contrasts, larger)))
+
+# %% [markdown]
+# **What this can and cannot say.** The comparison with the matched arm isolates the pivots: languages, sources, lengths and tokens are the same. It is made on one corpus,
+# of manuals, interface texts, dictionaries and example sentences, whose central words are those of software, while the tested words are everyday ones; a web corpus has other
+# pivots. The base is small, and a few hundred thousand tokens are a few per cent of what it had read; the paper's run is ten thousand times larger. What the arms share, the last fall of
+# the learning rate above all, is in the comparison with *no further training* but not in those between arms.
+#
+# **Next:** [06 · causal tests](06_causal_tests.ipynb): what happens when two words may never meet. Tables written here: `selection_pivots`, `selection`, `selection_arms`, `training`,
+# `transfer_outcomes`, `transfer`, `transfer_contrasts`, `sentence_ability`.
