@@ -191,3 +191,14 @@ def test_the_command_line(tmp_path, lexicon, tokenizer, capsys):
     options = ["--lexicon", str(lexicon), "--tokenizer", str(tokenizer), "--budget", "200", "--pivots", "paper", "--n-pivots", "10"]
     assert main(["--corpus", str(corpus), "--out", str(tmp_path / "set"), *options]) == 0
     assert "documents chosen" in capsys.readouterr().out and "linked with the most other words" in (tmp_path / "set" / "README.md").read_text()
+
+
+def test_rules_that_are_too_strict_for_a_corpus_are_named_and_can_be_set(tmp_path, lexicon, tokenizer, capsys):
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    options = ["--corpus", str(corpus), "--out", str(tmp_path / "set"), "--lexicon", str(lexicon), "--tokenizer", str(tokenizer), "--budget", "200"]
+    assert main(options) == 1
+    assert "min_docs 20" in capsys.readouterr().err and not (tmp_path / "set").exists()
+    loose = ["--min-docs", "3", "--min-both", "3", "--min-npmi", "0.05", "--max-share", "0.9", "--max-source-share", "1"]
+    assert main([*options, *loose]) == 0
+    assert main([*options[:3], str(tmp_path / "other"), *options[4:], "--min-both", "0"]) == 1
+    assert "min_both is 0" in capsys.readouterr().err

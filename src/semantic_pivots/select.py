@@ -50,6 +50,13 @@ from .words import index_corpus
 __all__ = ["Selection", "rank_documents", "select", "main"]
 
 CODES = tuple(LANGUAGES)
+RULES = {  # of GraphSettings, which a small corpus may want otherwise
+    "min_both": "documents two words must share to be linked",
+    "min_npmi": "least NPMI of a link between two languages",
+    "min_docs": "documents a pivot must stand in",
+    "max_share": "a word in a larger share of its language's documents is a stop word",
+    "max_source_share": "a word with a larger share of its documents from one source is boilerplate; 1 for a corpus of few sources",
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,11 @@ def rank_documents(folder: Path, settings: Selection, forms: Vocabulary, held: l
     try:
         pivots = reconstruction.pivot_words(table, settings.pivots, settings.graph.n_pivots)
     except ValueError as error:
-        raise SelectError(f"{error}: the corpus is too small, or its languages hardly ever stand in one document ({len(documents)} documents)") from error
+        rules = ", ".join(f"{name} {getattr(settings.graph, name)}" for name in RULES)
+        raise SelectError(
+            f"{error}: it is too small for these rules, or its languages hardly ever stand in one document"
+            f" ({len(documents)} documents; {rules}; see --help for what they mean)"
+        ) from error
     share, count = reconstruction.pivot_share(index, pivots, blind)
     conditions = [
         (f"at least {settings.min_words} distinct words", count >= settings.min_words),
@@ -226,11 +237,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--budget", type=int, default=Selection.budget, help="tokens of the training set (default: %(default)s)")
     parser.add_argument("--pivots", choices=("npmi", "paper"), default=Selection.pivots, help="kind of pivots (default: %(default)s)")
     parser.add_argument("--n-pivots", type=int, default=GraphSettings.n_pivots, help="(default: %(default)s)")
+    for name, meaning in RULES.items():
+        default = getattr(GraphSettings, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"{meaning} (default: %(default)s)")
     parser.add_argument("--hold-out", default=Selection.hold_out, help="split of the lexicon that is held out (default: %(default)s)")
     parser.add_argument("--added", default="", help="date for Dolma's field 'added' (default: today)")
     given = parser.parse_args(arguments)
-    settings = Selection(given.budget, given.pivots, hold_out=given.hold_out, graph=GraphSettings(n_pivots=given.n_pivots))
     try:
+        graph = GraphSettings(n_pivots=given.n_pivots, **{name: getattr(given, name) for name in RULES})
+        settings = Selection(given.budget, given.pivots, hold_out=given.hold_out, graph=graph)
         ranked = select(given.corpus, given.out, given.lexicon, settings, given.tokenizer, given.added)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
