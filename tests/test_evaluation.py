@@ -157,6 +157,25 @@ def test_the_mixed_model_in_the_corners():
         mixed_difference(np.zeros((1, 3)))
 
 
+def test_the_variance_of_runs_is_pooled_over_arms():
+    """Against the mean squares of a plain analysis of variance, and by its expectation; false positives stay at their nominal rate."""
+    random = np.random.default_rng(5)
+    n, k, arms, wrong, squares = 80, 3, ["a", "b", "c", "d", "e", "f"], 0, []
+    for _ in range(400):
+        runs = random.normal(0, 0.3, (len(arms), k))  # of an arm and seed
+        values = random.normal(0, 1, (n, 1, 1)) + random.normal(0, 1, k) + runs + random.normal(0, 0.5, (n, len(arms), k))
+        wide = pd.DataFrame(values.reshape(n, -1), columns=pd.MultiIndex.from_product([arms, range(k)]))
+        square, freedom = comparison.run_square(wide)
+        squares.append(square)
+        wrong += mixed_difference(differences(wide, "a", "b"), runs=(square, freedom))["p"] < 0.05
+    assert freedom == 10 and np.mean(squares) == pytest.approx(2 * (n * 0.09 + 0.25), rel=0.05)
+    assert wrong / 400 == pytest.approx(0.05, abs=0.03)
+    cells = wide.mean().unstack()
+    rest = cells.sub(cells.mean(axis=1), axis=0) - (cells.mean() - cells.mean().mean())
+    assert square == pytest.approx(2 * n * (rest**2).sum().sum() / 10)
+    assert comparison.run_square(wide, True)[1] == 12 and comparison.run_square(wide[["a"]]) is None and comparison.run_square(wide.loc[:, (slice(None), 0)]) is None
+
+
 def test_the_detectable_effect_is_found_four_times_in_five():
     random, found = np.random.default_rng(2), 0
     effect = detectable(1 / np.sqrt(20), 19)

@@ -191,8 +191,24 @@ def test_the_matched_arm_has_the_pivot_arms_languages_sources_and_lengths(settin
     assert abs(lengths[0] / lengths[1] - 1) < 0.1
 
 
+def test_draws_are_new_for_every_seed_and_what_is_ranked_stays(setting):
+    documents, scores, pool = setting
+    draws = arms.draw_arms(["random", "matched", "pivot_npmi"], documents, scores, pool, 20_000, 7, 3)
+    assert all(np.array_equal(draws[0][n], rows) for n, rows in arms.select_arms(["random", "matched", "pivot_npmi"], documents, scores, pool, 20_000, 7).items())
+    for name in ("random", "matched"):
+        assert len({tuple(d[name]) for d in draws}) == 3, name
+    assert len({tuple(d["pivot_npmi"]) for d in draws}) == 1
+    gaps = arms.match_distances(draws[0], documents)
+    assert gaps.arm.tolist() == ["matched"] and (gaps[["langs", "source"]] < 0.02).all(axis=None)
+    part = [documents.iloc[draws[0][n]].groupby("source").n_tokens.sum() for n in ("matched", "pivot_npmi")]
+    assert gaps.source.item() == pytest.approx((part[0] / part[0].sum() - part[1] / part[1].sum()).abs().sum() / 2)
+
+
 def test_wrong_arms_and_budgets_are_named(setting):
     documents, scores, pool = setting
+    few = pool & (np.arange(len(pool)) < 500)
+    with pytest.raises(ValueError, match=r"matched: only \d+ tokens can be drawn beside the \d+ of the arm to match"):
+        arms.select_arms(["matched"], documents, scores, few, int(0.8 * documents.n_tokens[few].sum()), 0)
     with pytest.raises(ValueError, match="unknown arm 'pivots'"):
         arms.select_arms(["pivots"], documents, scores, pool, 1000, 0)
     with pytest.raises(ValueError, match=r"direct: a budget of 10000000 tokens is more than the \d+ tokens of the \d+ documents"):

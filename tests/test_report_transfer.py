@@ -18,13 +18,14 @@ def table_of(**effects):
     "effects, claim, against_mixed",
     [
         ({"pivot_npmi": 0.9, "pivot_paper": 0.9}, "does help", "Both do better than documents drawn blindly"),
-        ({"pivot_npmi": -0.4, "pivot_paper": -0.4}, "does harm", "Documents drawn blindly from those with two languages do better than either"),
-        ({}, "does not help to an extent", "do better than either"),
+        ({"pivot_npmi": -0.4, "pivot_paper": -0.4}, "does harm", "Both do worse than documents drawn blindly"),
+        ({}, "helps was not found", "Both do worse than documents drawn blindly"),
     ],
 )
 def test_the_conclusion_follows_the_tables(effects, claim, against_mixed):
     _, contrasts = table_of(**effects)
     text = report_transfer.conclusion(contrasts, {})
+    assert "Against documents drawn from all" not in text and "Both" not in report_transfer.conclusion(contrasts[contrasts.arm != "pivot_paper"], {})
     assert claim in text and against_mixed in text and "30 concepts, 3 seeds" in text
     verdict = report_transfer.verdict(contrasts)
     assert verdict.count("Holm") == 4 and ("neither better nor worse" in verdict) == (not effects)
@@ -48,6 +49,17 @@ def test_larger_runs_are_named():
     _, contrasts = table_of()
     assert "The run `long` has" in report_transfer.conclusion(contrasts, {"long": contrasts})
     assert report_transfer.larger_runs(["no-such-profile"]) == {}
+    better = contrasts.assign(p=1e-4, estimate=0.3)
+    assert "A larger run says otherwise" in report_transfer.conclusion(contrasts, {"long": better})
+    assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts})
+
+
+def test_variations_and_random_documents_stand_beside_what_was_fixed():
+    _, contrasts = table_of(random=0.0, pivot_sharp=0.5, matched_sharp=0.1, pivot_mixed=0.1, matched_mixed=0.1)
+    text = report_transfer.variation_sentences(contrasts)
+    assert "1 of 2 differs after Holm" in text and "pivots, a quarter +0." in text
+    assert "Against documents drawn from all" in report_transfer.conclusion(contrasts, {})
+    assert contrasts.confirmatory.sum() == 4 and report_transfer.variation_sentences(table_of()[1]) == ""
 
 
 def test_tables_and_sentences_of_the_parts():
@@ -78,7 +90,7 @@ def test_tables_and_sentences_of_the_parts():
             "able": False,
         }
     )
-    assert "cannot translate sentences" in report_transfer.ability_sentences(ability, "sig")
+    assert "was not shown" in report_transfer.ability_sentences(ability, "sig")
     assert "there the arms are compared" in report_transfer.ability_sentences(ability.assign(able=True), "sig")
     counts = pd.DataFrame({"concept_id": ["a", "b", "b"], "first": "en", "second": ["fr", "fr", "ja"], "n_both": [0, 2, 1]})
     exposure = report_transfer.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}))

@@ -161,8 +161,7 @@ def test_all_arms_are_trained_tested_and_taken_from_the_store(setting, base, par
     arms = {"random": subset(tokens, np.arange(20, 90)), "pivot": subset(tokens, np.arange(60, 140))}
     call = (
         base,
-        arms,
-        (0, 1),
+        [arms, arms | {"random": subset(tokens, np.arange(30, 100))}],
         validation,
         tests,
         sentences,

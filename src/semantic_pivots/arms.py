@@ -185,6 +185,9 @@ def draw_matched(like: np.ndarray, documents: pd.DataFrame, pool: np.ndarray, bu
         like: rows of the arm to match.
         documents: langs, source, n_tokens; one row a document.
         pool: documents that can be chosen, bool [document].
+
+    Raises:
+        ValueError: if what is left of the pool does not make up the tokens of ``like``.
     """
     size = documents.n_tokens.to_numpy()
     length = np.floor(2 * np.log2(np.maximum(1, size))).astype(int)
@@ -205,7 +208,10 @@ def draw_matched(like: np.ndarray, documents: pd.DataFrame, pool: np.ndarray, bu
                 found = take(part, size, int(wanted[codes[part[0]]]), loose=True)
                 chosen.append(found)
                 free[found] = False
-    return take(np.concatenate(chosen), size, min(budget, int(size[np.concatenate(chosen)].sum())), "matched")
+    drawn = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
+    if (have := int(size[drawn].sum())) < 0.99 * (asked := int(size[like].sum())):
+        raise ValueError(f"matched: only {have} tokens can be drawn beside the {asked} of the arm to match; take a smaller budget")
+    return take(drawn, size, min(budget, have), "matched")
 
 
 def select_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFrame, pool: np.ndarray, budget: int, seed: int) -> dict[str, np.ndarray]:
@@ -244,6 +250,11 @@ def select_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFr
         if name != "none":
             chosen[name] = chosen[name] if name in chosen else select(name)
     return {name: chosen[name] for name in names if name != "none"}
+
+
+def draw_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFrame, pool: np.ndarray, budget: int, seed: int, n: int) -> list[dict[str, np.ndarray]]:
+    """:func:`select_arms` for every seed of training: arms that are drawn are drawn anew, so that a difference of arms holds the chance of the draw too."""
+    return [select_arms(names, documents, scores, pool, budget, seed + i) for i in range(n)]
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -293,3 +304,27 @@ def overlap(arms: dict[str, np.ndarray], n_tokens: np.ndarray) -> pd.DataFrame:
     sets = {name: set(rows.tolist()) for name, rows in arms.items()}
     value = [[n_tokens[list(a & b)].sum() / max(1, n_tokens[list(a)].sum()) for b in sets.values()] for a in sets.values()]
     return pd.DataFrame(value, index=list(sets), columns=list(sets))
+
+
+def match_distances(arms: dict[str, np.ndarray], documents: pd.DataFrame) -> pd.DataFrame:
+    """How far each matched arm is from the one it matches.
+
+    Args:
+        documents: langs, source, n_tokens; one row a document.
+
+    Returns:
+        arm, like, and for langs, source and length (in classes of a factor √2) the total variation distance of the shares of tokens, from 0 to 1.
+    """
+    facts = documents[["langs", "source"]].assign(length=np.floor(2 * np.log2(documents.n_tokens.clip(lower=1))).astype(int))
+    rows = []
+    for name in arms:
+        like = "pivot_npmi" if name == "matched" else name.replace("matched_", "pivot_")
+        if like == name or like not in arms:
+            continue
+        row = {"arm": name, "like": like}
+        for column in facts:
+            shares = [documents.n_tokens.iloc[r].groupby(facts[column].iloc[r]).sum() for r in (arms[name], arms[like])]
+            a, b = pd.concat(shares, axis=1, keys=["a", "b"]).fillna(0).pipe(lambda t: t / t.sum()).to_numpy().T
+            row[column] = float(np.abs(a - b).sum() / 2)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["arm", "like", "langs", "source", "length"])

@@ -5,7 +5,9 @@ differences, [concept × seed]. Two intervals are given:
 
 - the *paired bootstrap* resamples concepts, seeds averaged. It says what other words would have shown with these very runs;
 - the *mixed model* has random effects of concept and of seed, crossed (:func:`mixed_difference`). It says what other words and other runs would
-  have shown, and its p-values are the ones that count.
+  have shown. A run's chance is its order of documents and, for arms that are drawn, its draw. With three seeds one contrast knows little of the
+  variance of runs, and taking it as zero where it seems so makes small p-values too frequent; so it is estimated from all arms at once
+  (:func:`run_square`), as if it were the same in all.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from scipy import stats as distributions
 from .association import holm
 from .stats import bootstrap_interval, mean_intervals
 
-__all__ = ["CONFIRMATORY", "PRIMARY_OUTCOME", "PRIMARY_SPLIT", "OUTCOMES", "outcome_table", "outcome_by_concept", "mixed_difference", "detectable", "contrasts"]
+__all__ = ["CONFIRMATORY", "PRIMARY_OUTCOME", "PRIMARY_SPLIT", "OUTCOMES", "outcome_table", "outcome_by_concept", "run_square", "mixed_difference", "detectable", "contrasts"]
 __all__ += ["by_direction", "transfer_table", "contrast_pairs"]
 
 # Fixed before any pivot arm was trained (notebook 05): these contrasts, this outcome, these words; Holm over the contrasts.
@@ -81,7 +83,31 @@ def differences(wide: pd.DataFrame, arm: str, reference: str) -> np.ndarray:
     return (a[seeds] - b[seeds]).dropna().to_numpy()
 
 
-def mixed_difference(values: np.ndarray, level: float = 0.95) -> dict[str, float]:
+def run_square(wide: pd.DataFrame, against_base: bool = False) -> tuple[float, int] | None:
+    """The mean square of runs for a difference of two arms, pooled over all trained arms with the same seeds.
+
+    For a difference of arms it is twice the mean square of arm × seed (a seed's effect on all arms alike cancels); for a difference to the base, which
+    has one run, that of seeds within arms.
+
+    Args:
+        wide: of :func:`outcome_by_concept`.
+
+    Returns:
+        The mean square, on the scale of ``mixed_difference``'s, and its degrees of freedom; None for fewer than two arms or two seeds.
+    """
+    trained = [a for a in dict.fromkeys(wide.columns.get_level_values(0)) if a != BASE]
+    seeds = {tuple(wide[a].columns) for a in trained}
+    if len(seeds) != 1 or len(trained) < 2 or (k := len(next(iter(seeds)))) < 2:
+        return None
+    known = wide[trained].dropna()
+    means = known.mean().to_numpy().reshape(len(trained), k)  # [arm × seed]
+    rest = means - means.mean(1, keepdims=True)
+    if against_base:
+        return len(known) * np.square(rest).sum() / (freedom := len(trained) * (k - 1)), freedom
+    return 2 * len(known) * np.square(rest - rest.mean(0)).sum() / (freedom := (len(trained) - 1) * (k - 1)), freedom
+
+
+def mixed_difference(values: np.ndarray, level: float = 0.95, runs: tuple[float, int] | None = None) -> dict[str, float]:
     """Mean of differences with crossed random effects of concept (rows) and seed (columns).
 
     d_cs = δ + u_c + v_s + e_cs. For a full table the variance of the mean is (MS_concept + MS_seed − MS_error) / (C·S), from the mean squares of the
@@ -89,6 +115,7 @@ def mixed_difference(values: np.ndarray, level: float = 0.95) -> dict[str, float
 
     Args:
         values: [concept × seed].
+        runs: mean square of seeds and its degrees of freedom (:func:`run_square`); without, those of ``values``.
 
     Returns:
         estimate, se, df, low, high, p (two-sided). With one seed the runs' variance is unknown, and the interval is over concepts alone.
@@ -104,14 +131,14 @@ def mixed_difference(values: np.ndarray, level: float = 0.95) -> dict[str, float
     of_concept = k * np.square(rows - mean).sum() / (n - 1)
     parts = [(of_concept, 1.0, n - 1)]
     if k > 1:
-        of_seed = n * np.square(columns - mean).sum() / (k - 1)
+        of_seed, freedom = runs or (n * np.square(columns - mean).sum() / (k - 1), k - 1)
         error = np.square(values - rows[:, None] - columns + mean).sum() / ((n - 1) * (k - 1))
         if of_seed > error:
-            parts.append((of_seed, 1.0, k - 1))
+            parts.append((of_seed, 1.0, freedom))
             if of_concept > error:
                 parts.append((error, -1.0, (n - 1) * (k - 1)))
             else:
-                parts = [(of_seed, 1.0, k - 1)]
+                parts = [(of_seed, 1.0, freedom)]
         elif of_concept <= error:
             parts = [(error, 1.0, (n - 1) * (k - 1))]
     variance = sum(sign * square for square, sign, _ in parts) / (n * k)
@@ -140,9 +167,10 @@ def detectable(se: float, df: float, power: float = 0.8, alpha: float = 0.05) ->
 
 
 def contrast_pairs(arms: Sequence[str], exclude: Sequence[tuple[str, str]] = CONFIRMATORY) -> list[tuple[str, str]]:
-    """The other comparisons that the arms allow: each with the base, each pivot arm with its match."""
+    """The other comparisons that the arms allow: each pivot arm with its match, what is chosen with what is drawn from all, each with the base."""
     named = [(a, "matched" if a == "pivot_npmi" else a.replace("pivot_", "matched_")) for a in arms if a.startswith("pivot_")]
     named += [("pivot_mixed", "bilingual"), ("anti_pivot", "random"), ("pivot_npmi", "anti_pivot"), ("direct", "bilingual"), ("bilingual", "random")]
+    named += [(a, "random") for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper")]
     named += [(a, BASE) for a in arms if a != BASE]
     return [p for p in dict.fromkeys(named) if p not in exclude and set(p) <= set(arms)]
 
@@ -155,7 +183,8 @@ def contrasts(outcomes: pd.DataFrame, n_resamples: int = 2000, seed: int = 0, co
 
     Returns:
         arm, reference, split, outcome, confirmatory, n (concepts), n_seeds, estimate, ci_low and ci_high (bootstrap over concepts), mixed_low and mixed_high, p
-        (mixed model), p_holm (over the confirmatory contrasts, for the primary outcome and split), se, df, detectable (at .05 and power .8).
+        (mixed model), p_holm (over the confirmatory contrasts, for the primary outcome and split), se, df, detectable (with power .8; at .05, for the confirmatory ones at
+        Holm's first step).
     """
     arms = list(dict.fromkeys(outcomes.arm))
     fixed = [p for p in confirmatory if set(p) <= set(arms)]
@@ -163,18 +192,19 @@ def contrasts(outcomes: pd.DataFrame, n_resamples: int = 2000, seed: int = 0, co
     for split, part in outcomes.groupby("split", sort=False):
         for outcome in part[list(OUTCOMES)].dropna(axis=1, how="all"):
             wide = outcome_by_concept(part, split, outcome)
+            squares = {False: run_square(wide), True: run_square(wide, True)}
             for arm, reference in (*fixed, *contrast_pairs(arms, fixed)):
                 values = differences(wide, arm, reference)
                 if len(values) < 2:
                     continue
                 _, low, high = bootstrap_interval(values.mean(1), n_resamples=n_resamples, seed=seed)
-                mixed = mixed_difference(values)
+                mixed = mixed_difference(values, runs=squares[reference == BASE])
                 main = (arm, reference) in fixed and split == PRIMARY_SPLIT and outcome == PRIMARY_OUTCOME
                 rows.append(
                     {"arm": arm, "reference": reference, "split": split, "outcome": outcome, "confirmatory": main, "n": len(values)}
                     | {"n_seeds": values.shape[1], "estimate": mixed["estimate"], "ci_low": low, "ci_high": high}
                     | {"mixed_low": mixed["low"], "mixed_high": mixed["high"], "p": mixed["p"], "p_holm": np.nan, "se": mixed["se"], "df": mixed["df"]}
-                    | {"detectable": detectable(mixed["se"], mixed["df"])}
+                    | {"detectable": detectable(mixed["se"], mixed["df"], alpha=0.05 / len(fixed) if main else 0.05)}
                 )
     table = pd.DataFrame(rows)
     main = table.confirmatory.to_numpy()

@@ -26,7 +26,7 @@ NAMES = {
     "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn",
 }  # fmt: skip
 OUTCOME_NAMES = {"log_ratio": "log-ratio (nats)", "score": "Score", "mrr": "MRR", "top1": "top-1"}
-SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, and never met", "seen": "words that may meet"}
+SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, and never met in this corpus", "seen": "words that may meet"}
 
 
 def arm_name(arm: str) -> str:
@@ -130,16 +130,17 @@ def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[st
         for y, pair in enumerate(pairs):
             if pair not in part.index:
                 continue
-            row, color = part.loc[pair], COLORS[0] if pair in fixed else "0.45"
+            row, own = part.loc[pair], pair in fixed and bool(part.loc[pair].confirmatory)
+            color = COLORS[0] if own else "0.45"
             ax.plot([row.mixed_low, row.mixed_high], [y, y], color=color, lw=1)
             ax.plot([row.ci_low, row.ci_high], [y, y], color=color, lw=3.2, solid_capstyle="butt", alpha=0.65)
-            ax.plot(row.estimate, y, "o" if pair in fixed else "D", ms=5.5, mfc=color if pair in fixed else "white", mec=color)
+            ax.plot(row.estimate, y, "o" if own else "D", ms=5.5, mfc=color if own else "white", mec=color)
         ax.axvline(0, color="0.5", ls="--", lw=1)
         if fixed and len(fixed) < len(pairs):
             ax.axhline(len(fixed) - 0.5, color="0.8", lw=0.8)
         counts = part.n.unique()
         ax.set(
-            title=f"{SPLIT_NAMES[split]}\nn = {'/'.join(map(str, counts))} concepts",
+            title=f"{SPLIT_NAMES[split]}\nn = {'/'.join(map(str, counts))} concepts, {'/'.join(map(str, part.n_seeds.unique()))} seeds",
             xlabel=f"difference in {OUTCOME_NAMES[outcome]}",
             ylim=(len(pairs) - 0.5, -0.5),
         )

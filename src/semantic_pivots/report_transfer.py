@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from .artifacts import Store
+from .association import holm
 from .figures_transfer import OUTCOME_NAMES, arm_name
 from .report import interval
 from .task import LANGUAGES
 
-__all__ = ["graph_sentences", "pivot_table", "pos_table", "link_table", "matching_sentences", "exposure_table", "ability_sentences", "training_sentences"]
-__all__ += ["contrast_table", "verdict", "power_sentences", "secondary_sentences", "cost_sentences", "larger_runs", "conclusion"]
+__all__ = ["graph_sentences", "pivot_table", "pos_table", "link_table", "composition_table", "matching_sentences", "exposure_table", "ability_sentences", "training_sentences"]
+__all__ += ["contrast_table", "verdict", "power_sentences", "secondary_sentences", "variation_sentences", "cost_sentences", "larger_runs", "conclusion"]
 
 
 def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind: int) -> str:
@@ -22,8 +23,8 @@ def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind:
     correlation = words[["degree", "n_docs"]].corr("spearman").iloc[0, 1]
     return (
         f"The graph has {len(words) - n_blind} words (those of tested concepts, {n_blind} forms, are no part of it) and {int(words.degree.sum() // 2)} links, "
-        f"{int(words.cross_degree.sum() // 2)} of them between associated words of two languages. As the paper has it, a pivot is a word with many links, and that is nearly the "
-        f"same as a frequent word: Spearman correlation of links and documents {correlation:.2f}. Of its {paper.sum()} pivots ({by_lang}), {common} are also among our {ours.sum()}."
+        f"{int(words.cross_degree.sum() // 2)} of them between associated words of two languages. As the paper has it, a pivot is a word with many links; how far that is just a "
+        f"frequent word, the Spearman correlation of links and documents tells: {correlation:.2f}. Of its {paper.sum()} pivots ({by_lang}), {common} are also among our {ours.sum()}."
     )
 
 
@@ -53,18 +54,33 @@ def link_table(found: dict[str, dict[str, list[str]]]) -> pd.DataFrame:
     return pd.DataFrame([{"pivot": word} | {LANGUAGES[la]: ", ".join(ws) for la, ws in links.items()} for word, links in found.items()]).fillna("")
 
 
-def matching_sentences(composition: pd.DataFrame, shared: pd.DataFrame) -> str:
-    """How well matched arms match, and what they and the pivot arms differ in."""
+def composition_table(composition: pd.DataFrame) -> pd.DataFrame:
+    """What the arms are made of, an arm a column; shares are of tokens."""
+    names = {"documents": "documents", "tokens": "tokens", "tokens_median": "tokens of a document, median"}
+    names |= {f"share_{la}": f"share of {name}" for la, name in LANGUAGES.items()}
+    names |= {"share_mixed": "in documents of several languages", "n_sources": "sources", "top_source": "largest source", "top_source_share": "its share"}
+    names |= {"pivots_npmi": "pivots among the words, ours", "pivots_paper": "pivots among the words, as the paper"}
+    shown = composition.set_index(composition.arm.map(arm_name))[list(names)].rename(columns=names)
+    return shown.map(lambda v: v if isinstance(v, str) else f"{v:.3f}" if 0 < v < 1 else f"{v:.0f}").T.rename_axis(columns=None)
+
+
+def matching_sentences(composition: pd.DataFrame, shared: pd.DataFrame, distances: pd.DataFrame) -> str:
+    """How well matched arms match, and what they and the pivot arms differ in.
+
+    Args:
+        composition: of ``arms.composition``.
+        shared: of ``arms.overlap``.
+        distances: of ``arms.match_distances``.
+    """
     rows, lines = composition.set_index("arm"), []
-    for pivot, match in (("pivot_npmi", "matched"), ("pivot_paper", "matched_paper")):
-        if {pivot, match} <= set(rows.index):
-            gap = max(abs(rows.loc[pivot, f"share_{la}"] - rows.loc[match, f"share_{la}"]) for la in LANGUAGES)
-            kind = "pivots_npmi" if pivot == "pivot_npmi" else "pivots_paper"
-            lines.append(
-                f"*{arm_name(match)}* has the languages of *{arm_name(pivot)}* to within {100 * gap:.1f} points, {rows.loc[match, 'documents']} documents to "
-                f"{rows.loc[pivot, 'documents']} and none in common ({shared.loc[match, pivot]:.2f}); in pivots the two differ: {rows.loc[match, kind]:.2f} to "
-                f"{rows.loc[pivot, kind]:.2f} of a document's words."
-            )
+    for gap in distances.itertuples():
+        match, pivot, kind = gap.arm, gap.like, "pivots_paper" if gap.like == "pivot_paper" else "pivots_npmi"
+        lines.append(
+            f"*{arm_name(match)}* differs from *{arm_name(pivot)}* in {100 * gap.langs:.1f} % of its tokens by languages, {100 * gap.source:.1f} % by source and "
+            f"{100 * gap.length:.1f} % by length of document; it has {rows.loc[match, 'documents']} documents to {rows.loc[pivot, 'documents']}, and {100 * shared.loc[match, pivot]:.0f} % of "
+            f"its text in common. In pivots the two differ: {rows.loc[match, kind]:.2f} to {rows.loc[pivot, kind]:.2f} of a document's words"
+            + (f" (random documents: {rows.loc['random', kind]:.2f})." if "random" in rows.index else ".")
+        )
     mixed = rows.share_mixed
     here = [a for a in ("pivot_npmi", "pivot_paper") if a in mixed]
     lines.append(f"In documents of several languages stand {', '.join(f'{100 * mixed[a]:.0f} % of the tokens of *{arm_name(a)}*' for a in here)}")
@@ -101,10 +117,10 @@ def ability_sentences(ability: pd.DataFrame, signature: str) -> str:
     )
     if len(able):
         pairs = ", ".join(f"{r.source_lang} → {r.target_lang}" for r in able.itertuples())
-        return text + f"The difference lies above two points in {pairs}; there the arms are compared."
+        return text + f"The interval of the difference lies above two points in {pairs}; there the arms are compared."
     return text + (
-        f"The largest difference to another's reference is {interval(*ability.sort_values('difference').iloc[-1][['difference', 'ci_low', 'ci_high']], 1)} points and nowhere lies above "
-        "two: **this base cannot translate sentences**, and chrF++ would compare noise. What a sentence's own translation adds to its probability is measured instead."
+        f"The largest difference to another's reference is {interval(*ability.sort_values('difference').iloc[-1][['difference', 'ci_low', 'ci_high']], 1)} points; in no direction does "
+        "the interval lie above two. **That this base can translate sentences was not shown**, and chrF++ would compare noise. What a sentence's own translation adds to its probability is measured instead."
     )
 
 
@@ -155,23 +171,35 @@ def power_sentences(contrasts: pd.DataFrame) -> str:
     main = contrasts[contrasts.confirmatory]
     if main.empty:
         return ""
-    text = f"With these concepts and seeds, a difference of {main.detectable.min():.3f} to {main.detectable.max():.3f} nats is found four times in five (two-sided .05, before Holm). "
+    text = f"With these concepts and seeds, a difference of {main.detectable.min():.3f} to {main.detectable.max():.3f} nats is found four times in five (two-sided, at Holm's first step). "
     best = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio") & (contrasts.reference == "none")]
     if len(best):
         row = best.loc[best.estimate.abs().idxmax()]
-        text += f"For scale: the largest difference between an arm and the untrained base is {_contrast(row)} ({arm_name(row.arm)})."
+        text += f"For scale: the largest difference between an arm and the base without further training is {_contrast(row)} ({arm_name(row.arm)})."
     return text
 
 
 def secondary_sentences(contrasts: pd.DataFrame) -> str:
-    """Sentences: what the source sentence adds to the probability of its translation."""
-    part = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == "sentence_gain")]
-    rows = [
-        r
-        for r in part.itertuples()
-        if (r.arm, r.reference) in {("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("bilingual", "none")}
-    ]
-    return "; ".join(f"{arm_name(r.arm)} − {arm_name(r.reference)} {_contrast(r)} nats a token (p = {r.p:.3f}, {r.n} sentences)" for r in rows) + "."
+    """Sentences: what the source sentence adds to the probability of its translation, and chrF++ where the base translates at all."""
+    pairs, lines = {("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("bilingual", "none")}, []
+    for outcome, unit in (("sentence_gain", "nats a token"), ("chrf", "points of chrF++")):
+        part = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == outcome)]
+        rows = [r for r in part.itertuples() if (r.arm, r.reference) in pairs]
+        if rows:
+            lines.append("; ".join(f"{arm_name(r.arm)} − {arm_name(r.reference)} {_contrast(r)} {unit} (p = {r.p:.3f}, {r.n} sentences)" for r in rows) + ".")
+    return " ".join(lines)
+
+
+def variation_sentences(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
+    """Variations of the pivot arm, each beside its own match; Holm over them."""
+    part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio") & ~contrasts.confirmatory]
+    part = part[part.arm.str.startswith("pivot_") & part.reference.str.startswith("matched")]
+    if part.empty:
+        return ""
+    adjusted = holm(part.p.to_numpy())
+    rows = "; ".join(f"{arm_name(r.arm)} {_contrast(r)} (p = {r.p:.3f}, Holm {q:.3f})" for r, q in zip(part.itertuples(), adjusted))
+    found = int((adjusted < alpha).sum())
+    return f"Variations, each against documents of its own languages, sources and lengths: {rows}; {found} of {len(part)} differ{'s' if found == 1 else ''} after Holm."
 
 
 def cost_sentences(transfer: pd.DataFrame) -> str:
@@ -190,7 +218,8 @@ def cost_sentences(transfer: pd.DataFrame) -> str:
     worst = change.stack().idxmax()
     return (
         f"English, loss on held-out documents against the base (nats a token): {parts}; in perplexity the best arm goes from {np.exp(base['en']):.1f} to "
-        f"{np.exp(base['en'] + english.min()):.1f}. Dearest of all is {LANGUAGES[worst[1]]} after *{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f})."
+        f"{np.exp(base['en'] + english.min()):.1f}. The least favorable change of all is that of {LANGUAGES[worst[1]]} after "
+        f"*{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f})."
     )
 
 
@@ -205,27 +234,29 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: 
     key = ("pivot_npmi", "matched")
     if key not in main.index:
         return "This run holds neither the pivot arm nor its match; it says nothing of the claim."
-    row = main.loc[key]
-    if row.p_holm < alpha and row.estimate > 0:
-        text = "**A set chosen by pivots does help**, at equal tokens, languages, sources and lengths, on words whose translation it never shows"
-    elif row.p_holm < alpha:
-        text = "**A set chosen by pivots does harm**, at equal tokens, languages, sources and lengths, on words whose translation it never shows"
-    elif row.mixed_high < row.detectable and row.mixed_low > -row.detectable:
-        text = "**A set chosen by pivots does not help to an extent that this design would have found,** at equal tokens, languages, sources and lengths"
+    row, equal = main.loc[key], "at equal tokens, languages, sources and lengths, on words whose translation it never shows"
+    numbers = f"{_contrast(row)} nats, p = {row.p:.3f}, Holm {row.p_holm:.3f}, {row.n} concepts, {row.n_seeds} seeds"
+    if row.p_holm < alpha:
+        text = f"**A set chosen by pivots does {'help' if row.estimate > 0 else 'harm'}**, {equal} ({numbers})."
     else:
-        text = "**Whether a set chosen by pivots helps cannot be told from these runs,** at equal tokens, languages, sources and lengths"
-    text += f" ({_contrast(row)} nats, {row.n} concepts, {row.n_seeds} seeds)."
+        text = f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
     paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
     if paper is not None:
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
         text += f" Chosen as the paper has it, it {found} ({_contrast(paper)})."
     mixed = main[main.index.get_level_values("reference") == "bilingual"]
-    if len(mixed) and (mixed.p_holm < alpha).all() and (mixed.estimate < 0).all():
-        text += " Documents drawn blindly from those with two languages do better than either: what helps is that languages stand side by side, not that words are central."
-    elif len(mixed) and (mixed.p_holm < alpha).all() and (mixed.estimate > 0).all():
-        text += " Both do better than documents drawn blindly from those with two languages."
+    who = {2: "Both", 1: "It"}.get(len(mixed))
+    if len(mixed) and (mixed.p_holm < alpha).all() and ((mixed.estimate < 0).all() or (mixed.estimate > 0).all()):
+        text += f" {who} do{'' if len(mixed) == 2 else 'es'} {'better' if mixed.estimate.iloc[0] > 0 else 'worse'} than documents drawn blindly from those with two languages, which"
+        text += " differ from the chosen ones in languages and sources too."
+    part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio")].set_index(["arm", "reference"])
+    drawn = [f"{arm_name(a)} {_contrast(part.loc[a, 'random'])}" for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper") if (a, "random") in part.index]
+    if drawn:
+        text += f" Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}."
     for name, table in larger.items():
         other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
         if len(other):
-            text += f" The run `{name}` has {_contrast(other.iloc[0])} for the same contrast ({other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
+            if (other.p.iloc[0] < alpha) != (row.p_holm < alpha) or other.p.iloc[0] < alpha and (other.estimate.iloc[0] > 0) != (row.estimate > 0):
+                text += " **A larger run says otherwise.**"
+            text += f" The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, {other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
     return text

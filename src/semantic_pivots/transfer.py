@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from . import arms as arms_
-from . import comparison, evaluation, experiment, matching, models, task
+from . import comparison, evaluation, experiment, matching, models, reconstruction, task
 from .artifacts import ROOT, Store, atomic_path
 from .documents import documents_of, encode, held_out_documents
 from .fingerprint import canonical, module_code, sha256_text
@@ -193,13 +193,21 @@ def train_arm(base: Base, tokens: TokenCorpus, seed: int, validation: dict[str, 
     """
     out = Path(cache) / run_key(base, tokens.digest, seed, validation)[:24]
     base.reset()
-    if not (out / WEIGHTS).is_file() or (out / "state.safetensors").is_file():
+    if not _finished(out, base.recipe.tokens):
         trainer = Continuation(base, base.recipe.config(base.lm.network, seed), out, tokens, validation)
         trainer.run()
         trainer.export(0)  # also where a run was killed between its last step and its end
         trainer.checkpoint_path.unlink(missing_ok=True)
     base.load(load_file(out / WEIGHTS))
     return pd.read_csv(out / "log.csv")
+
+
+def _finished(out: Path, tokens: int) -> bool:
+    """Whether a run came to its end: weights, no state to go on from, and a log to the last token."""
+    if not (out / WEIGHTS).is_file() or (out / "state.safetensors").is_file() or not (out / "log.csv").is_file():
+        return False
+    log = pd.read_csv(out / "log.csv")
+    return len(log) > 0 and log.tokens.iloc[-1] >= tokens
 
 
 def start_losses(base: Base, tokens: TokenCorpus, validation: dict[str, Rows], cache: Path) -> pd.DataFrame:
@@ -211,8 +219,7 @@ def start_losses(base: Base, tokens: TokenCorpus, validation: dict[str, Rows], c
 
 def run_arms(
     base: Base,
-    arms: dict[str, TokenCorpus],
-    seeds: Sequence[int],
+    arms: Sequence[dict[str, TokenCorpus]],
     validation: dict[str, Rows],
     tests: Sequence[evaluation.Test],
     sentences: Sequence[evaluation.SentencePair],
@@ -225,14 +232,15 @@ def run_arms(
     Seeds are the outer loop, so that a run that is cut short holds complete sets of arms.
 
     Args:
+        arms: for each seed the documents of every arm.
         translation: sentences to translate, in directions in which the base is able to.
 
     Returns:
         training (arm, seed and the log), scores (``evaluation.score_words``), gains (``evaluation.sentence_gains``) and translations
         (``evaluation.TranslationTask``, empty without), these with arm, seed, tokens.
     """
-    first = next(iter(arms.values()))
-    plan = [("none", 0, first)] + [(name, seed, tokens) for seed in seeds for name, tokens in arms.items()]
+    first = next(iter(arms[0].values()))
+    plan = [("none", 0, first)] + [(name, seed, tokens) for seed, own in enumerate(arms) for name, tokens in own.items()]
     asked = sha256_text(canonical([t.digest for t in tests]))
     said = sha256_text(canonical([asdict(s) for s in sentences]))
     parts: dict[str, list[pd.DataFrame]] = {"training": [], "scores": [], "gains": [], "translations": [pd.DataFrame()]}
@@ -312,13 +320,22 @@ def main(arguments: list[str] | None = None) -> None:
     folder, _ = experiment.cut_corpus(experiment.read_severance(), assignment, forms)
     base = Base(given.base, Recipe(given.tokens, given.lr, given.optimizer, compile=not given.no_compile))
     chosen = selection[selection.arm.isin(names)]
+    concepts = evaluation.draw_concepts(lexicon, assignment.concept_id, given.heldout, given.seen, given.seed)
+    own = arms_.of_concepts(arms_.meetings(folder, forms, models.cache_directory() / "counts"), forms, concepts.index)
+    ids = reconstruction.read_documents_table(folder).doc_id
+    met = arms_.meeting_counts(*own, np.flatnonzero(ids.isin(chosen.doc_id)))
+    if len(met := met[(met.n_both > 0) & (met.concept_id.map(concepts) == "heldout")]):
+        parser.error(
+            f"{met.concept_id.nunique()} held-out concepts meet their translation in a chosen document, the first is {met.concept_id.iloc[0]!r}: "
+            "take the --seed of the selection and not more --heldout concepts than it had"
+        )
     texts = dict(zip(ids := list(dict.fromkeys(chosen.doc_id)), documents_of(folder, ids)))
-    arms = {n: encode([texts[i] for i in chosen.doc_id[chosen.arm == n]], base.backend, base.special) for n in names}
-    for name, tokens in arms.items():
+    read = {key: encode([texts[i] for i in part.doc_id], base.backend, base.special) for key, part in chosen.groupby(["arm", "draw"], sort=False)}
+    arms = [{n: read.get((n, s), read[n, 0]) for n in names} for s in range(given.seeds)]
+    for name, tokens in arms[0].items():
         print(f"{name}: {len(tokens)} documents, {len(tokens.tokens)} tokens of {given.base}", flush=True)
     parallel = pd.read_parquet(ROOT / "data" / "heldout" / "parallel.parquet")
     validation = validation_rows(base, held_out_documents(folder), parallel)
-    concepts = evaluation.draw_concepts(lexicon, assignment.concept_id, given.heldout, given.seen, given.seed)
     pairs = task.parse_pairs(pairs=given.pairs.split(","))
     tests = evaluation.word_tests(lexicon, concepts, pairs, given.prompt_sets, given.seed, "instruction")
     sentences = evaluation.sentence_pairs(parallel, pairs, given.sentences, 100, given.seed)
@@ -328,9 +345,8 @@ def main(arguments: list[str] | None = None) -> None:
     ability, signature = evaluation.chrf_table(spoken, seed=given.seed)
     print(ability.round(2).to_string(index=False), signature, sep="\n", flush=True)
     able = replace(first, pairs=tuple((r.source_lang, r.target_lang) for r in ability.itertuples() if r.able))
-    runs = run_arms(base, arms, range(given.seeds), validation, tests, sentences, store, models.cache_directory() / "transfer", able if able.pairs else None)
-    incidence = arms_.meetings(folder, forms, models.cache_directory() / "counts")
-    counts = arms_.meeting_counts(*arms_.of_concepts(incidence, forms, concepts.index))
+    runs = run_arms(base, arms, validation, tests, sentences, store, models.cache_directory() / "transfer", able if able.pairs else None)
+    counts = arms_.meeting_counts(*own)
     outcomes = comparison.outcome_table(runs["scores"], counts, runs["gains"], runs["translations"])
     facts, inputs = [base.lm.facts() | {"dtype": base.recipe.precision}], ["lexicon", "forms", "corpus", "known_corpus", "parallel"]
     tables = {"training": runs["training"], "transfer_outcomes": outcomes, "transfer_contrasts": comparison.contrasts(outcomes, seed=given.seed)}
