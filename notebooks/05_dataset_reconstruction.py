@@ -364,7 +364,7 @@ display(Markdown("" if larger else "None is there yet: `python -m semantic_pivot
 display(Markdown(report_transfer.conclusion(contrasts, larger)))
 
 # %% [markdown]
-# **What this can and cannot say.** The comparison with the matched arm isolates the pivots: languages, sources, lengths and tokens are the same. It is made on one corpus,
+# **What this can and cannot say.** The comparison with the matched arm isolates the pivots: in languages, sources, lengths and tokens the two are alike to within the percentages above. It is made on one corpus,
 # of manuals, interface texts, dictionaries and example sentences, whose central words are those of software, while the tested words are everyday ones; a web corpus has other
 # pivots. The base is small, and a few hundred thousand tokens are a few per cent of what it had read; the paper's run is ten thousand times larger. What the arms share, the last fall of
 # the learning rate above all, is in the comparison with *no further training* but not in those between arms.
