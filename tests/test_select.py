@@ -1,6 +1,8 @@
 import gzip
 import json
 import os
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -175,9 +177,10 @@ def test_the_card_tells_licences_sources_and_what_is_missing(tmp_path, lexicon, 
         {"id": f"plain{k}", "source": "plain", "license": "MIT", "lang": "en", "text": f"alpha beta gamma delta epsilon zeta {'abcdefgh'[k]}{'abcdefgh'[k]}x"}
         for k in range(8)
     ]
+    documents.append({"id": "german", "lang": "de", "text": "ein Hund und eine Katze"})
     ranked = run(write(tmp_path / "corpus.jsonl", documents), tmp_path / "set", lexicon, tokenizer)
     card = (tmp_path / "set" / "README.md").read_text()
-    assert "40 documents of the corpus state none" in card and "| not stated |" in card and "| CC0-1.0 |" in card
+    assert "40 documents of the corpus state none" in card and "1 of these have no text in" in card and "| not stated |" in card and "| CC0-1.0 |" in card
     assert "language:\n- en\n- fr\n" in card and "data_files: data/*.parquet" in card
     # documents without a pivot are ranked, told of, and come last
     without = ranked[ranked.pivot_share == 0]
@@ -202,3 +205,44 @@ def test_rules_that_are_too_strict_for_a_corpus_are_named_and_can_be_set(tmp_pat
     assert main([*options, *loose]) == 0
     assert main([*options[:3], str(tmp_path / "other"), *options[4:], "--min-both", "0"]) == 1
     assert "min_both is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ('[{"text": "a"}]', "line 1 is not a JSON object with the fields of a document but starts"),
+        ('{"text": "a dog", "segments": [{"lang": "en"}]}', "has a segment with neither a text nor a number of characters"),
+        ('{"text": "a dog", "segments": [{"lang": "xx", "n_chars": 5}]}', "has a segment of language 'xx'"),
+        ('{"text": "a dog", "segments": ["en"]}', "has a segment of language 'en'"),
+        ('{"text": "a dog\\nun chien", "segments": [{"lang": "en", "n_chars": 6}, {"lang": "fr", "n_chars": 8}]}', "make up 15 characters, with a line end between two, but its text has 14"),
+    ],
+)
+def test_wrong_documents_are_named(tmp_path, line, said):
+    (tmp_path / "corpus.jsonl").write_text(line + "\n")
+    with pytest.raises(SelectError, match=re.escape(said)):
+        read_corpus([tmp_path / "corpus.jsonl"], tmp_path / "shards")
+
+
+def test_languages_are_known_by_their_longer_codes_too(tmp_path):
+    lines = [{"text": "a dog", "lang": "eng"}, {"text": "un chien", "lang": "fra_Latn"}, {"text": "狗", "lang": "cmn-Hans"}, {"text": "ein Hund", "lang": "de"}]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    numbers = read_corpus([tmp_path / "corpus.jsonl"], tmp_path / "shards")
+    assert pq.read_table(tmp_path / "shards").column("lang").to_pylist() == ["en", "fr", "zh"] and numbers["without text"] == 1
+
+
+def test_lexicons_in_csv_and_their_splits(tmp_path):
+    path = tmp_path / "words.csv"
+    path.write_text("concept_id,en,fr,valid_en,valid_fr,split\ndog,dog,chien,dog|hound,chien,heldout\ncat,cat,chat,cat,chat,test\n")
+    words, held = read_words(path, "heldout")
+    assert held == ["dog"] and {"dog", "hound"} <= set(words.forms[0][0])
+    with pytest.raises(SelectError, match="no concept has the split 'held' that is to be held out; there are heldout, test"):
+        read_words(path, "held")
+
+
+def test_a_budget_or_a_number_of_pivots_too_small_is_named(tmp_path, lexicon, tokenizer):
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    with pytest.raises(SelectError, match="a budget of 1 tokens is less than the"):
+        select([corpus], tmp_path / "set", lexicon, replace(SETTINGS, budget=1), tokenizer)
+    with pytest.raises(SelectError, match="1 pivots for"):
+        select([corpus], tmp_path / "set", lexicon, replace(SETTINGS, graph=replace(SETTINGS.graph, n_pivots=1)), tokenizer)
+    assert not (tmp_path / "set").exists()

@@ -49,7 +49,8 @@ def data_card(ranked: pd.DataFrame, pivots: pd.DataFrame, funnel: pd.DataFrame, 
     lines = [
         *front, "", "# A pivot-aware training set", "",
         f"{len(chosen)} documents with {int(chosen.n_tokens.sum())} tokens (budget {settings['budget']}), chosen from {len(ranked)} that could be chosen and "
-        f"{facts['numbers']['documents']} that were read.", "",
+        f"{facts['numbers']['documents']} that were read."
+        + (f" {left_out} of these have no text in {', '.join(LANGUAGES.values())} and were left out." if (left_out := facts["numbers"].get("without text", 0)) else ""), "",
         "## What was chosen, and why", "",
         f"Pivots are {kinds[kind]}. {ranks[kind]} A word that is repeated in a document counts once. The idea is that of He et al. (arXiv 2505.16385); whether it helps a "
         "given model is for its user to test against documents drawn at random from the same languages and sources.", "",

@@ -24,6 +24,7 @@ CODES = tuple(LANGUAGES)
 SHARD = 50_000  # documents of a shard
 UNKNOWN = "not stated"
 NAMES = {"id": ("id", "doc_id"), "source": ("source",), "license": ("license", "licence"), "lang": ("lang", "language"), "segments": ("segments",)}
+ISO_639_3 = {"eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja"}
 HAN, KANA, LATIN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]"), re.compile(r"[\u3041-\u30ff]"), re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z])?")
 SIMPLIFIED = set("们这说对时为过还进从见长门问间关开东车书马鱼语请让谁话谢试词认识么吗呢吧啊你她很给样应该发设选择显图页钮单击")  # no Japanese text has them
 FUNCTION = {
@@ -117,22 +118,38 @@ def line_languages(text: str, default: str = "") -> list[tuple[str, str]]:
     return [(la, "\n".join(part)) for la, part in runs if la]
 
 
+def _segments(segments: Sequence[dict], text: str, name: str) -> list[tuple[str, str]]:
+    """Segments as (language, text); they have texts of their own, or numbers of characters of the document's text, in which a line end stands between two."""
+    parts, at = [], 0
+    for segment in segments:
+        if not isinstance(segment, dict) or segment.get("lang") not in LANGUAGES:
+            lang = segment.get("lang") if isinstance(segment, dict) else segment
+            raise SelectError(f"{name} has a segment of language {lang!r}; known: {', '.join(CODES)}")
+        if segment.get("text") is not None:
+            piece = str(segment["text"])
+        elif isinstance(n := segment.get("n_chars"), int) and n >= 0:
+            piece, at = text[at : at + n], at + n + 1
+        else:
+            raise SelectError(f"{name} has a segment with neither a text nor a number of characters n_chars: {segment}")
+        parts.append((segment["lang"], piece))
+    if at and at - 1 != len(text):
+        raise SelectError(f"{name}: its segments make up {at - 1} characters, with a line end between two, but its text has {len(text)}")
+    return parts
+
+
 def _document(row: dict, path: Path, number: int) -> dict | None:
     """A document as the corpus modules read it; None if it has no text in a known language."""
+    if not isinstance(row, dict):
+        raise SelectError(f"{path}: line {number + 1} is not a JSON object with the fields of a document but starts {json.dumps(row, ensure_ascii=False)[:40]!r}")
     text, extra = row.get("text"), row.get("metadata") or {}
     if not isinstance(text, str):
         raise SelectError(f"{path}: document {number} has no field 'text' with a text; its fields are {', '.join(map(str, row))}")
     value = {name: next((w[k] for w in (row, extra) if isinstance(w, dict) for k in keys if w.get(k) not in (None, "")), None) for name, keys in NAMES.items()}
     if value["segments"]:
-        parts, at = [], 0
-        for segment in value["segments"]:
-            if segment.get("lang") not in LANGUAGES:
-                raise SelectError(f"{path}: document {number} has a segment of language {segment.get('lang')!r}; known: {', '.join(CODES)}")
-            piece = segment["text"] if segment.get("text") is not None else text[at : at + segment["n_chars"]]
-            parts.append((segment["lang"], piece))
-            at += len(piece) + 1
+        parts = _segments(value["segments"], text, f"{path}: document {number}")
     else:
         lang = re.split("[-_]", str(value["lang"] or "mixed").lower())[0]  # en-US, zh_Hans
+        lang = ISO_639_3.get(lang, lang)
         parts = [(lang, text)] if lang in LANGUAGES else line_languages(text) if lang == "mixed" else []
     parts = [(la, t) for la, t in parts if t.strip()]
     if not parts:
@@ -187,10 +204,10 @@ def read_words(path: Path, hold_out: str) -> tuple[Vocabulary, list[str]]:
 
     Args:
         path: Parquet, CSV or TSV with concept_id and a column of words for at least two languages (en, fr, zh, ja); `pos`, `split` and ``valid_*`` (lists of
-            accepted words) if there are any. For this project's own lexicon the inflected forms are used.
+            accepted words, in CSV and TSV with `|` between them) if there are any. For this project's own lexicon the inflected forms are used.
 
     Raises:
-        SelectError: if columns are missing.
+        SelectError: if columns are missing, or no concept has the split that is to be held out.
     """
     path = Path(path)
     if path.resolve() == (ROOT / "data" / "lexicon.parquet").resolve():
@@ -202,8 +219,10 @@ def read_words(path: Path, hold_out: str) -> tuple[Vocabulary, list[str]]:
         if "concept_id" not in table or len(langs) < 2:
             raise SelectError(f"{path}: a lexicon needs concept_id and two of the columns {', '.join(CODES)}; it has {', '.join(table.columns)}")
         pos = table["pos"] if "pos" in table else [""] * len(table)
-        words = {la: [list(v) for v in table[f"valid_{la}"]] if f"valid_{la}" in table else [[w] for w in table[la]] for la in langs}
+        words = {la: [v.split("|") if isinstance(v, str) else list(v) for v in table[f"valid_{la}"]] if f"valid_{la}" in table else [[w] for w in table[la]] for la in langs}
         forms = tuple(tuple(tuple(dict.fromkeys(f for w in ws if w for f in surface_forms(w, la, p))) for ws, p in zip(words[la], pos)) for la in langs)
         forms = Vocabulary(tuple(map(str, table.concept_id)), tuple(langs), forms)
     held = [str(c) for c, s in zip(table.concept_id, table["split"]) if s == hold_out] if hold_out and "split" in table else []
+    if hold_out and "split" in table and not held:
+        raise SelectError(f"{path}: no concept has the split {hold_out!r} that is to be held out; there are {', '.join(sorted(set(map(str, table['split']))))}; '' holds none out")
     return forms, held

@@ -102,6 +102,8 @@ def rank_documents(folder: Path, settings: Selection, forms: Vocabulary, held: l
     documents = reconstruction.read_documents_table(folder)
     if len(langs := sorted(set("+".join(documents.langs.unique()).split("+")) - {""})) < 2:
         raise SelectError(f"all text is {LANGUAGES[langs[0]]}: pivots link words of different languages, so a corpus needs at least two of {', '.join(CODES)}")
+    if settings.graph.n_pivots < len(langs):
+        raise SelectError(f"{settings.graph.n_pivots} pivots for {len(langs)} languages: at least one of each is needed")
     index = index_corpus(folder, min_docs=min(5, max(1, len(documents) // 10)))
     incidence = meetings(folder, forms)
     part, words = of_concepts(incidence, forms, held)
@@ -168,6 +170,8 @@ def select(
             chosen = take(np.flatnonzero(ranked.pivot_share > 0), ranked.n_tokens.to_numpy(), settings.budget, str(out))
         except ValueError as error:
             raise SelectError(str(error)) from error
+        if not len(chosen):
+            raise SelectError(f"a budget of {settings.budget} tokens is less than the {ranked.n_tokens.min()} of the shortest document that can be chosen")
         ranked["selected"] = False
         ranked.loc[chosen, "selected"] = True
         ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
