@@ -116,7 +116,7 @@ display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(mode
 # that no chosen document shows beside their translation.
 
 # %%
-display(Markdown(report_transfer.conclusion(store.read("transfer_contrasts"), {})))
+display(Markdown(report_transfer.conclusion(store.read("transfer_contrasts"), report_transfer.larger_runs(["long", "smollm2"]))))
 
 # %% [markdown]
 # ### An experiment: words that were never allowed to meet (notebook 06)
