@@ -301,6 +301,7 @@ if {"pivot_npmi", "matched"} <= set(arms):
     each = comparison.by_direction(outcomes, "pivot_npmi", "matched", n_resamples, seed)
     fig, ax = figures_transfer.by_direction(each, "pivot_npmi", "matched")
     figures.save(fig, "05_directions", each, profile, base_model)
+    display(Markdown(report_transfer.direction_sentence(each)))
 
 # %% [markdown]
 # **Sentences.** How much more probable a held-out sentence is after its own translation than after another sentence of like length, and chrF++ where the base is able:

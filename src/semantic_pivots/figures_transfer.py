@@ -26,7 +26,7 @@ NAMES = {
     "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn",
 }  # fmt: skip
 OUTCOME_NAMES = {"log_ratio": "log-ratio (nats)", "score": "Score", "mrr": "MRR", "top1": "top-1"}
-SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, and never met in this corpus", "seen": "words that may meet"}
+SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, never met here", "seen": "words that may meet"}
 
 
 def arm_name(arm: str) -> str:

@@ -12,7 +12,7 @@ from .report import interval
 from .task import LANGUAGES
 
 __all__ = ["graph_sentences", "pivot_table", "pos_table", "link_table", "composition_table", "matching_sentences", "exposure_table", "ability_sentences", "training_sentences"]
-__all__ += ["contrast_table", "verdict", "power_sentences", "secondary_sentences", "variation_sentences", "cost_sentences", "larger_runs", "conclusion"]
+__all__ += ["contrast_table", "verdict", "power_sentences", "direction_sentence", "secondary_sentences", "variation_sentences", "cost_sentences", "larger_runs", "conclusion"]
 
 
 def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind: int) -> str:
@@ -138,6 +138,10 @@ def _contrast(row: pd.Series, digits: int = 3) -> str:
     return f"{row.estimate:+.{digits}f} [{row.mixed_low:+.{digits}f}, {row.mixed_high:+.{digits}f}]"
 
 
+def _p(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
 def contrast_table(contrasts: pd.DataFrame, split: str, outcomes: tuple[str, ...] = ("log_ratio", "score", "mrr", "top1")) -> pd.DataFrame:
     """Contrasts with their mixed-model intervals, an outcome a column."""
     part, rows = contrasts[contrasts.split == split], []
@@ -179,6 +183,19 @@ def power_sentences(contrasts: pd.DataFrame) -> str:
     return text
 
 
+def direction_sentence(each: pd.DataFrame) -> str:
+    """In which directions a contrast is largest, and what is left without them.
+
+    Args:
+        each: of ``comparison.by_direction``.
+    """
+    own = each[each.split == "heldout"].sort_values("estimate", key=np.abs, ascending=False)
+    if len(own) < 4:
+        return ""
+    largest = " and ".join(f"{r.direction.replace('-', ' → ')} ({interval(r.estimate, r.ci_low, r.ci_high, 3)})" for r in own.head(2).itertuples())
+    return f"On held-out words it is largest in {largest}; the mean of the {len(own) - 2} other directions is {own.estimate.iloc[2:].mean():+.3f}."
+
+
 def secondary_sentences(contrasts: pd.DataFrame) -> str:
     """Sentences: what the source sentence adds to the probability of its translation, and chrF++ where the base translates at all."""
     pairs, lines = {("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("bilingual", "none")}, []
@@ -186,7 +203,7 @@ def secondary_sentences(contrasts: pd.DataFrame) -> str:
         part = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == outcome)]
         rows = [r for r in part.itertuples() if (r.arm, r.reference) in pairs]
         if rows:
-            lines.append("; ".join(f"{arm_name(r.arm)} − {arm_name(r.reference)} {_contrast(r)} {unit} (p = {r.p:.3f}, {r.n} sentences)" for r in rows) + ".")
+            lines.append("; ".join(f"{arm_name(r.arm)} − {arm_name(r.reference)} {_contrast(r)} {unit} ({_p(r.p)}, {r.n} sentences)" for r in rows) + ".")
     return " ".join(lines)
 
 
@@ -238,6 +255,9 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: 
     numbers = f"{_contrast(row)} nats, p = {row.p:.3f}, Holm {row.p_holm:.3f}, {row.n} concepts, {row.n_seeds} seeds"
     if row.p_holm < alpha:
         text = f"**A set chosen by pivots does {'help' if row.estimate > 0 else 'harm'}**, {equal} ({numbers})."
+    elif row.mixed_low > 0:
+        text = f"**That a set chosen by pivots helps is suggested, not shown**, {equal}: its interval lies above zero, but not after the correction for the other hypotheses that "
+        text += f"were fixed with it ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
     else:
         text = f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
     paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
@@ -253,6 +273,11 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: 
     drawn = [f"{arm_name(a)} {_contrast(part.loc[a, 'random'])}" for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper") if (a, "random") in part.index]
     if drawn:
         text += f" Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}."
+    base = part[part.index.get_level_values("reference") == "none"]
+    if len(base):
+        best, better = base.loc[base.estimate.idxmax()], int((base.mixed_low > 0).sum())
+        text += f" **Than the base without further training** {better or 'none'} of the {len(base)} trained arms {'do' if better > 1 else 'does'} better by its interval; the best is "
+        text += f"*{arm_name(best.name[0])}* with {_contrast(best)}."
     for name, table in larger.items():
         other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
         if len(other):
