@@ -68,7 +68,7 @@
 # documents, and arms that are drawn (`matched`, `matched_paper`, `bilingual`, `random`) are drawn anew for each run, so that the chance of a draw counts too. The
 # variance of runs is estimated from all arms at once.
 #
-# A pilot with the arms random and bilingual alone (one seed, 120 held-out concepts) set the number of tokens and the learning rate.
+# A pilot with the arms random and bilingual alone (one seed, 120 held-out concepts) set the learning rate; the number of tokens is what a laptop can train in half an hour.
 
 # %% [markdown]
 # ## Parameters
