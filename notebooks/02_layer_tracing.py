@@ -86,7 +86,7 @@ traces = [lens.trace_pairs(lm, lexicon, scores[scores.model == model], main_prom
 # regression, after Din et al., [arXiv 2303.09435](https://arxiv.org/abs/2303.09435)), as many texts of each language.
 # Its test, on sentences it has not seen, comes at the end of this notebook. A tuned lens (Belrose et al.,
 # [arXiv 2303.08112](https://arxiv.org/abs/2303.08112)), which learns such maps by gradient steps, was farther from the model's output after
-# twenty-five times as long; `.venv/bin/python tests/bench.py lens` compares the two on this machine.
+# many times as long; `.venv/bin/python tests/bench.py lens` compares the two on this machine.
 
 # %%
 ridge = lens.fit_ridge_lens(lm, corpus.sample_texts(n_lens_texts, seed))

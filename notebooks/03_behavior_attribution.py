@@ -70,8 +70,8 @@ pd.set_option("display.max_colwidth", 90)
 # token starts an accepted translation.
 #
 # A token such as *livres* or *tradu* is no pivot between *book* and *livre*, *traduire*. Our rule knows the inflected forms of all
-# accepted translations (`data/forms.parquet`), and the beginnings of them that have four letters or one Han character or
-# kana. The other two rules take tokens as their sources do. Misspellings and synonyms that no dictionary lists are still
+# accepted translations (`data/forms.parquet`), and pieces of them: of four letters, or of one Han character or kana at the beginning and
+# two elsewhere. The other two rules take tokens as their sources do. Misspellings and synonyms that no dictionary lists are still
 # pivots by all three, so each share is an upper bound.
 
 # %%
