@@ -348,6 +348,9 @@ final = (shares[shares.model == model], aucs[(aucs.model == model) & (aucs.corpu
 display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own)))
 
 # %% [markdown]
+# **The model whose documents are known** is the small one of the section before; the robust rule labels none of its answers, so what is still
+# needed is a stronger model with a known corpus. Of the rules above, *released* and *paper* do not ask whether an answer is right.
+#
 # **Compared with the paper.** It reports AUCs for OLMo with Dolma counts; its result tables could not be obtained, so no
 # number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo. Its own training documents, or a
 # sample of them, can be counted when they stand in `data/corpus` as Parquet files with the columns that `data/README.md`

@@ -170,7 +170,8 @@ display(Markdown(report_pivots.coverage_sentences(coverage)))
 # ### One word in full
 #
 # What was found, the documents behind it, and, if the concept is among the traced, what the layers make of it. The documents are the shortest that hold the pivot and
-# the word, if possible not the other word as well: so one sees two texts that know nothing of each other, and the word that links them.
+# the word, if possible not the other word as well: so one sees two texts that know nothing of each other, and the word that links them; where there is none, the line says so. Chinese and
+# Japanese words count inside longer ones as well.
 
 # %%
 concept, pair = linked_concept, tuple(linked_pair.split("-"))
@@ -193,7 +194,7 @@ display(Markdown(report_pivots.quote_lines(quotes.read_quotes(files, shown))))
 # %% [markdown]
 # ### Other words, drawn at random
 #
-# One concept a direction, among those with at least three pivots. Where the corpus knows a word from one source only, its pivots are that source's
+# One concept for each of ten directions, among those with at least three pivots. Where the corpus knows a word from one source only, its pivots are that source's
 # vocabulary: a game's, a manual's, a set of sample sentences about two people. Nothing was picked or left out.
 
 # %%

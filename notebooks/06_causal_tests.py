@@ -468,7 +468,7 @@ display(shown, Markdown(text))
 # The span is projected out of the state after every block of the pivot layers, so that what a later block writes back goes as well. Taking
 # *anything* out that points at the target takes a part of the target out; so controls must be as near to it. For each item:
 #
-# - **matched tokens:** at least 50 spans of real tokens, of the same number and script, nearest in corpus frequency, rank in the vocabulary,
+# - **matched tokens:** `n_control_spans` spans of real tokens (two where single blocks, doses and unrelated text are looked at), of the same number and script, nearest in corpus frequency, rank in the vocabulary,
 #   length, cosine to the target's direction, and cosine among themselves; no token of the concept's words in any language, nor one that begins like them;
 # - **same geometry:** built directions with *exactly* the pivots' cosines to the target and among themselves, the rest lent by other
 #   concepts' pivots. Matching runs out of tokens where the English word is one of the nearest there are; this cannot;
@@ -521,6 +521,9 @@ figures.save(fig, "06_later_blocks", own[own.kind.str.startswith("one block")], 
 display(Markdown(report_interventions.use_sentences(own, plans[model].first)))
 
 # %% [markdown]
+# The comparison beside the target is about what English does *besides* its part along the target. Together with that part it still costs
+# more than directions of the same geometry, as the table above says; so what English and the target share explains most of the loss, not all of it.
+#
 # ### How much, and how far
 #
 # The more directions, the more is lost? And is it this translation alone that suffers, or the whole output, of other words and of running text?
@@ -554,6 +557,8 @@ figures.save(fig, "06_patching", curves[curves.model == model], profile, model)
 display(Markdown(report_interventions.patch_sentences(curves[curves.model == model], crossings[crossings.model == model])))
 
 # %% [markdown]
+# A block that is named here is the first of those that were tried (the points of the figure) from which on it holds. After the last block the answer is the other run's own by construction.
+#
 # ## Adding the pivot
 #
 # To items that the model fails, the mean direction of the English forms is added once, in units of the length of the state. Matched
@@ -578,6 +583,8 @@ figures.save(fig, "06_steering", own[own.kind == "steering"], profile, model)
 display(Markdown(report_interventions.steering_sentences(own, shares)))
 
 # %% [markdown]
+# Differences to controls are signed: where they are negative, the controls help more. The dose is the best on these same items.
+#
 # ## What breaks what, at which block
 #
 # Both models, all directions together. Left, a span is taken out after one block; right, the state of another concept's run into English is put

@@ -45,9 +45,9 @@ def share_sentences(shares: pd.DataFrame) -> str:
         items = row.n_cooccurrence + row.n_pivot
         parts = shares[(shares.rule == row.rule) & (shares.source_lang != "all")].pivot_share.dropna()
         across = f", by direction {parts.min():.2f} to {parts.max():.2f}" if len(parts) else ""
-        wrong = "answers not checked" if row.rule in ("released", "paper") else f"{row.n_wrong} items wrong"
         lines.append(
-            f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; {wrong}, {row.n_excluded} excluded."
+            f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; {row.n_wrong} items wrong, "
+            f"{row.n_excluded} excluded."
         )
     if unreadable := int(shares[shares.source_lang == "all"].n_unreadable.max()):
         lines.append(f"* {unreadable} items have a word that the tokenizer begins with a part of a character; the robust rule leaves them out.")
@@ -289,8 +289,7 @@ def conclusion(
         f"The counts are of the documents {short_name(model)} was trained on. What they explain beyond the counts of single words is a relation in the data, not a cause."
         if own
         else f"The counts are proxies: they are of this repository's corpus, not of the one {short_name(model)} was trained on. A null result can mean that the corpus is "
-        "the wrong one, and a positive one that both follow how common a concept is. The claim needs a model whose training documents are known; the small one that was trained here is such a model, and its numbers "
-        "stand beside these."
+        "the wrong one, and a positive one that both follow how common a concept is. The claim needs a model whose training documents are known."
     )
     return "\n".join(f"* {line}" for line in lines)
 
