@@ -84,6 +84,16 @@ def test_only_what_changed_runs_again(root):
     assert driver(root, "scale=2.5", "n=4", "names=[c,d]") == ["02_second"]
 
 
+def test_a_table_that_is_not_complete_is_never_up_to_date(root, capsys):
+    source = root / "notebooks" / "01_first.py"
+    whole = source.read_text()
+    source.write_text(whole.replace("* len(names)}", "* len(names), 'complete': [True, n > 3]}"))
+    assert driver(root) == ["01_first", "02_second"]
+    assert "not all input could be read for first.parquet; it will run again" in capsys.readouterr().out
+    assert driver(root)[0] == "01_first"
+    assert driver(root, "n=4")[0] == "01_first" and driver(root, "n=4") == []
+
+
 def test_prose_is_refreshed_without_a_run(root):
     driver(root)
     source = root / "notebooks" / "01_first.py"

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 
 from .artifacts import ROOT, ArtifactError, Store, atomic_path, input_files, notebooks_folder, results_folder
@@ -189,6 +191,11 @@ def _outputs(stage: Stage, profile: str) -> list[Path]:
     return [results_folder(profile) / f"{t}.parquet" for t in stage.writes]
 
 
+def _complete(path: Path) -> bool:
+    """Whether all input of a table could be read; tables for which some may be missing say so in a column ``complete``."""
+    return "complete" not in pq.read_schema(path).names or pc.all(pq.read_table(path, columns=["complete"])["complete"]).as_py() is not False
+
+
 def _why_stale(stage: Stage, fingerprint: dict, profile: str) -> str:
     """Why the stage has to run, "" if it need not.
 
@@ -234,6 +241,10 @@ def run_stage(stage: Stage, parameters: dict[str, object], profile: str, force: 
     _write_notebook(executed, final)
     failed.unlink(missing_ok=True)
     _write_html(executed, results_folder(profile) / "html" / f"{stage.name}.html")
+    if incomplete := [p.name for p in _outputs(stage, profile) if not _complete(p)]:
+        _stamp_path(stage, profile).unlink(missing_ok=True)
+        print(f"{stage.name}: done, but not all input could be read for {', '.join(incomplete)}; it will run again", flush=True)
+        return True
     with atomic_path(_stamp_path(stage, profile)) as path:
         path.write_text(canonical({"fingerprint": fingerprint, "outputs": {p.name: sha256_file(p) for p in _outputs(stage, profile)}}))
     print(f"{stage.name}: done in {time.monotonic() - started:.0f} s", flush=True)
