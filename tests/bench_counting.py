@@ -146,7 +146,13 @@ def bench_counting() -> dict[str, float]:
     assert ours == plain, "the two ways to count differ"
 
     speed, whole, plain_speed = size / 1e6 / times[1], size / 1e6 / times[None], sum(len(t.encode()) for t in sample) / 1e6 / plain_seconds
-    result = {"mb_per_second": whole, "mb_per_second_one_core": speed, "naive_mb_per_second": plain_speed, "ratio": speed / plain_speed, "memory_ratio": peaks[1] / peaks[0]}
+    result = {
+        "mb_per_second": whole,
+        "mb_per_second_one_core": speed,
+        "naive_mb_per_second": plain_speed,
+        "ratio": speed / plain_speed,
+        "memory_ratio": peaks[1] / peaks[0],
+    }
     print(
         f"{len(documents)} documents, {size / 1e6:.0f} MB {origin}; {len(matcher.strings)} strings; {counts.n_word.sum() / size * 1e6:.0f} word-documents a MB"
     )

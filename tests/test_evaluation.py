@@ -173,7 +173,11 @@ def test_the_variance_of_runs_is_pooled_over_arms():
     cells = wide.mean().unstack()
     rest = cells.sub(cells.mean(axis=1), axis=0) - (cells.mean() - cells.mean().mean())
     assert square == pytest.approx(2 * n * (rest**2).sum().sum() / 10)
-    assert comparison.run_square(wide, True)[1] == 12 and comparison.run_square(wide[["a"]]) is None and comparison.run_square(wide.loc[:, (slice(None), 0)]) is None
+    assert (
+        comparison.run_square(wide, True)[1] == 12
+        and comparison.run_square(wide[["a"]]) is None
+        and comparison.run_square(wide.loc[:, (slice(None), 0)]) is None
+    )
 
 
 def test_the_detectable_effect_is_found_four_times_in_five():

@@ -194,7 +194,9 @@ def test_the_matched_arm_has_the_pivot_arms_languages_sources_and_lengths(settin
 def test_draws_are_new_for_every_seed_and_what_is_ranked_stays(setting):
     documents, scores, pool = setting
     draws = arms.draw_arms(["random", "matched", "pivot_npmi"], documents, scores, pool, 20_000, 7, 3)
-    assert all(np.array_equal(draws[0][n], rows) for n, rows in arms.select_arms(["random", "matched", "pivot_npmi"], documents, scores, pool, 20_000, 7).items())
+    assert all(
+        np.array_equal(draws[0][n], rows) for n, rows in arms.select_arms(["random", "matched", "pivot_npmi"], documents, scores, pool, 20_000, 7).items()
+    )
     for name in ("random", "matched"):
         assert len({tuple(d[name]) for d in draws}) == 3, name
     assert len({tuple(d["pivot_npmi"]) for d in draws}) == 1

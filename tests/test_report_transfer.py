@@ -60,7 +60,9 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
     contrasts.loc[key, ["estimate", "mixed_low", "mixed_high", "p", "p_holm"]] = [0.06, 0.01, 0.11, 0.03, 0.12]
     text = report_transfer.conclusion(contrasts, {})
     assert "is suggested, not shown" in text and "5 of the 5 trained arms do better by its interval" in text and "the best is *mixed documents*" in text
-    each = pd.DataFrame({"direction": ["en-fr", "fr-en", "ja-zh", "zh-ja"], "split": "heldout", "estimate": [0.1, 0.02, -0.3, 0.2], "ci_low": 0.0, "ci_high": 0.4})
+    each = pd.DataFrame(
+        {"direction": ["en-fr", "fr-en", "ja-zh", "zh-ja"], "split": "heldout", "estimate": [0.1, 0.02, -0.3, 0.2], "ci_low": 0.0, "ci_high": 0.4}
+    )
     said = report_transfer.direction_sentence(each)
     assert "largest in ja → zh (-0.300" in said.replace("−", "-") and "the mean of the 2 other directions is +0.060" in said
     assert report_transfer.direction_sentence(each.head(2)) == ""

@@ -214,7 +214,10 @@ def test_rules_that_are_too_strict_for_a_corpus_are_named_and_can_be_set(tmp_pat
         ('{"text": "a dog", "segments": [{"lang": "en"}]}', "has a segment with neither a text nor a number of characters"),
         ('{"text": "a dog", "segments": [{"lang": "xx", "n_chars": 5}]}', "has a segment of language 'xx'"),
         ('{"text": "a dog", "segments": ["en"]}', "has a segment of language 'en'"),
-        ('{"text": "a dog\\nun chien", "segments": [{"lang": "en", "n_chars": 6}, {"lang": "fr", "n_chars": 8}]}', "make up 15 characters, with a line end between two, but its text has 14"),
+        (
+            '{"text": "a dog\\nun chien", "segments": [{"lang": "en", "n_chars": 6}, {"lang": "fr", "n_chars": 8}]}',
+            "make up 15 characters, with a line end between two, but its text has 14",
+        ),
     ],
 )
 def test_wrong_documents_are_named(tmp_path, line, said):

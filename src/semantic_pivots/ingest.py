@@ -140,7 +140,9 @@ def _segments(segments: Sequence[dict], text: str, name: str) -> list[tuple[str,
 def _document(row: dict, path: Path, number: int) -> dict | None:
     """A document as the corpus modules read it; None if it has no text in a known language."""
     if not isinstance(row, dict):
-        raise SelectError(f"{path}: line {number + 1} is not a JSON object with the fields of a document but starts {json.dumps(row, ensure_ascii=False)[:40]!r}")
+        raise SelectError(
+            f"{path}: line {number + 1} is not a JSON object with the fields of a document but starts {json.dumps(row, ensure_ascii=False)[:40]!r}"
+        )
     text, extra = row.get("text"), row.get("metadata") or {}
     if not isinstance(text, str):
         raise SelectError(f"{path}: document {number} has no field 'text' with a text; its fields are {', '.join(map(str, row))}")
@@ -219,10 +221,15 @@ def read_words(path: Path, hold_out: str) -> tuple[Vocabulary, list[str]]:
         if "concept_id" not in table or len(langs) < 2:
             raise SelectError(f"{path}: a lexicon needs concept_id and two of the columns {', '.join(CODES)}; it has {', '.join(table.columns)}")
         pos = table["pos"] if "pos" in table else [""] * len(table)
-        words = {la: [v.split("|") if isinstance(v, str) else list(v) for v in table[f"valid_{la}"]] if f"valid_{la}" in table else [[w] for w in table[la]] for la in langs}
+        words = {
+            la: [v.split("|") if isinstance(v, str) else list(v) for v in table[f"valid_{la}"]] if f"valid_{la}" in table else [[w] for w in table[la]]
+            for la in langs
+        }
         forms = tuple(tuple(tuple(dict.fromkeys(f for w in ws if w for f in surface_forms(w, la, p))) for ws, p in zip(words[la], pos)) for la in langs)
         forms = Vocabulary(tuple(map(str, table.concept_id)), tuple(langs), forms)
     held = [str(c) for c, s in zip(table.concept_id, table["split"]) if s == hold_out] if hold_out and "split" in table else []
     if hold_out and "split" in table and not held:
-        raise SelectError(f"{path}: no concept has the split {hold_out!r} that is to be held out; there are {', '.join(sorted(set(map(str, table['split']))))}; '' holds none out")
+        raise SelectError(
+            f"{path}: no concept has the split {hold_out!r} that is to be held out; there are {', '.join(sorted(set(map(str, table['split']))))}; '' holds none out"
+        )
     return forms, held
