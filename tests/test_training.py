@@ -72,6 +72,7 @@ def test_a_run_killed_in_the_middle_ends_as_an_uninterrupted_one(setting, whole,
     with safe_open(tmp_path / "run" / "state.safetensors", "pt") as file:
         assert 5 < json.loads(file.metadata()["run"])["state"]["step"] < len(whole.log)
     (tmp_path / "run" / ".state-left.safetensors").write_bytes(b"half")
+    (tmp_path / "run" / ".tmpABCdef").write_bytes(b"half of what safetensors was writing")
     assert 10 < log.read_text().count("\n") < len(whole.log), "the run was not killed in the middle"
     resumed = trained(setting, tmp_path / "run")
     assert resumed.state == whole.state

@@ -245,7 +245,9 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
         where, held = (answers, few) if layer == plan.first else (some, short)
         runs += [_run(lm, where, held, layer, layer, "layer"), _run(lm, where, held.without("target"), layer, layer, "direct")]
     if not described:
-        raise ValueError(f"none of the {len(items)} words from {items.source_lang.iloc[0]} into {items.target_lang.iloc[0]} has a pivot token that could be taken out; take more concepts")
+        raise ValueError(
+            f"none of the {len(items)} words from {items.source_lang.iloc[0]} into {items.target_lang.iloc[0]} has a pivot token that could be taken out; take more concepts"
+        )
     doses = {k: dose for k in plan.doses if (dose := short.truncated(tuple(pivots), k, max(plan.doses)))}
     runs += [_run(lm, some, dose, plan.first, plan.last, "dose", k) for k, dose in doses.items()]
     table = _changes(lm, runs, targets).merge(pd.concat(described), on=["item", "span", "control", "number"], how="left", suffixes=("", "_matched"))

@@ -252,7 +252,9 @@ def select_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFr
     return {name: chosen[name] for name in names if name != "none"}
 
 
-def draw_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFrame, pool: np.ndarray, budget: int, seed: int, n: int) -> list[dict[str, np.ndarray]]:
+def draw_arms(
+    names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFrame, pool: np.ndarray, budget: int, seed: int, n: int
+) -> list[dict[str, np.ndarray]]:
     """:func:`select_arms` for every seed of training: arms that are drawn are drawn anew, so that a difference of arms holds the chance of the draw too."""
     return [select_arms(names, documents, scores, pool, budget, seed + i) for i in range(n)]
 

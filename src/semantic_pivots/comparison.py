@@ -22,7 +22,18 @@ from scipy import stats as distributions
 from .association import holm
 from .stats import bootstrap_interval, mean_intervals
 
-__all__ = ["CONFIRMATORY", "PRIMARY_OUTCOME", "PRIMARY_SPLIT", "OUTCOMES", "outcome_table", "outcome_by_concept", "run_square", "mixed_difference", "detectable", "contrasts"]
+__all__ = [
+    "CONFIRMATORY",
+    "PRIMARY_OUTCOME",
+    "PRIMARY_SPLIT",
+    "OUTCOMES",
+    "outcome_table",
+    "outcome_by_concept",
+    "run_square",
+    "mixed_difference",
+    "detectable",
+    "contrasts",
+]
 __all__ += ["by_direction", "transfer_table", "contrast_pairs"]
 
 # Fixed before any pivot arm was trained (notebook 05): these contrasts, this outcome, these words; Holm over the contrasts.

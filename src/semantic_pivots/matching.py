@@ -214,7 +214,9 @@ class Matcher:
         self.strings = list(owners)
         self.lengths = np.array([len(s) for s in owners])
         self.longest = int(self.lengths.max())
-        self.automaton = ahocorasick_rs.AhoCorasick(_mark(SEPARATOR.join(owners))[0].split(SEPARATOR), implementation=ahocorasick_rs.Implementation.ContiguousNFA)
+        self.automaton = ahocorasick_rs.AhoCorasick(
+            _mark(SEPARATOR.join(owners))[0].split(SEPARATOR), implementation=ahocorasick_rs.Implementation.ContiguousNFA
+        )
         rows = np.repeat(np.arange(len(owners)), [len(c) for c in owners.values()])
         columns = np.fromiter(itertools.chain.from_iterable(owners.values()), np.int64)
         self.owners = sparse.csr_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(owners), len(vocabulary)))  # [string × word]

@@ -310,7 +310,9 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
     ):
         r, twin = fixed.loc[contrast], twins.loc[contrast]
         found, excluded = bool(r.p_holm < alpha and r.estimate > 0), bool(r.ci_high < twin.ci_low)
-        number = f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
+        number = (
+            f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
+        )
         rows.append(_claim(claim, number, True if found else False if excluded else "open", "known-corpus model; meetings dealt by lot", "06"))  # fmt: skip
     mass = own["pivot_mass_by_direction"]
     mass = mass[(mass.measure == "english_mass") & ~mass.source_lang.isin(["en", "all"]) & ~mass.target_lang.isin(["en", "all"])]

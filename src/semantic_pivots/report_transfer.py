@@ -11,8 +11,28 @@ from .figures_transfer import OUTCOME_NAMES, arm_name
 from .report import interval
 from .task import LANGUAGES
 
-__all__ = ["graph_sentences", "pivot_table", "pos_table", "link_table", "composition_table", "matching_sentences", "exposure_table", "ability_sentences", "training_sentences"]
-__all__ += ["contrast_table", "verdict", "power_sentences", "direction_sentence", "secondary_sentences", "variation_sentences", "cost_sentences", "larger_runs", "conclusion"]
+__all__ = [
+    "graph_sentences",
+    "pivot_table",
+    "pos_table",
+    "link_table",
+    "composition_table",
+    "matching_sentences",
+    "exposure_table",
+    "ability_sentences",
+    "training_sentences",
+]
+__all__ += [
+    "contrast_table",
+    "verdict",
+    "power_sentences",
+    "direction_sentence",
+    "secondary_sentences",
+    "variation_sentences",
+    "cost_sentences",
+    "larger_runs",
+    "conclusion",
+]
 
 
 def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind: int) -> str:
@@ -259,7 +279,9 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: 
         text = f"**That a set chosen by pivots helps is suggested, not shown**, {equal}: its interval lies above zero, but not after the correction for the other hypotheses that "
         text += f"were fixed with it ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
     else:
-        text = f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
+        text = (
+            f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
+        )
     paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
     if paper is not None:
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
@@ -270,7 +292,9 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: 
         text += f" {who} do{'' if len(mixed) == 2 else 'es'} {'better' if mixed.estimate.iloc[0] > 0 else 'worse'} than documents drawn blindly from those with two languages, which"
         text += " differ from the chosen ones in languages and sources too."
     part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio")].set_index(["arm", "reference"])
-    drawn = [f"{arm_name(a)} {_contrast(part.loc[a, 'random'])}" for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper") if (a, "random") in part.index]
+    drawn = [
+        f"{arm_name(a)} {_contrast(part.loc[a, 'random'])}" for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper") if (a, "random") in part.index
+    ]
     if drawn:
         text += f" Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}."
     base = part[part.index.get_level_values("reference") == "none"]

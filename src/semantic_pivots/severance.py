@@ -486,16 +486,19 @@ def severance_table(
     edges = experiment_edges(assignment, close_fourth)
     vocabulary = _vocabulary(forms, assignment.concept_id)
     base = Vocabulary.from_lexicon(lexicon.loc[list(vocabulary.concept_ids)], languages=vocabulary.languages)
+    n, names = len(vocabulary.concept_ids), (*vocabulary.concept_ids, *(f"{c} alone" for c in vocabulary.concept_ids))
+    both = Vocabulary(names, vocabulary.languages, tuple(a + b for a, b in zip(vocabulary.forms, base.forms)))  # found in one pass
     place = {c: i for i, c in enumerate(vocabulary.concept_ids)}
     index = {la: i for i, la in enumerate(vocabulary.languages)}
     c, i, j = (column.map(names).to_numpy() for column, names in ((edges.concept_id, place), (edges.first_lang, index), (edges.second_lang, index)))
     table = edges[["concept_id", "group", "block", "triple", "edge", "first_lang", "second_lang", "cut"]].copy()
-    for words, suffix, by_language in ((vocabulary, "", True), (base, "_base", True), (vocabulary, "_anywhere", False)):
-        for time, folder in (("before", before), ("after", after)):
-            counts = _counted(folder, words, by_language, cache)
-            table[f"n_both{suffix}_{time}"] = counts.n_both[i, j, c]
-            if by_language:
-                table[f"n_first{suffix}_{time}"], table[f"n_second{suffix}_{time}"] = counts.n_word[i, c], counts.n_word[j, c]
+    counted = {time: _counted(folder, both, True, cache) for time, folder in (("before", before), ("after", after))}
+    for suffix, first in (("", 0), ("_base", n)):
+        for time, counts in counted.items():
+            table[f"n_both{suffix}_{time}"] = counts.n_both[i, j, first + c]
+            table[f"n_first{suffix}_{time}"], table[f"n_second{suffix}_{time}"] = counts.n_word[i, first + c], counts.n_word[j, first + c]
+    for time, folder in (("before", before), ("after", after)):
+        table[f"n_both_anywhere_{time}"] = _counted(folder, vocabulary, False, cache).n_both[i, j, c]
     return table
 
 

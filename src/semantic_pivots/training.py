@@ -383,7 +383,8 @@ class Trainer:
     def run(self) -> None:
         """Train to the end, or from where a killed run was."""
         self.out.mkdir(parents=True, exist_ok=True)
-        for left in (*self.out.glob(".state-*"), *self.out.glob(".log-*"), *self.out.glob(".export-*")):  # half-written by a killed run
+        halves = (".state-*", ".log-*", ".export-*", ".tmp*")  # of a killed run; safetensors writes to a file .tmp… of its own first
+        for left in (path for half in halves for path in self.out.glob(half)):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         self._write_log()
         exports = sorted({*(t for t in self.config.export_tokens if t < self.config.total_tokens), self.config.total_tokens})
