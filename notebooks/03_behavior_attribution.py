@@ -344,7 +344,7 @@ display(Markdown(report_behavior.auc_sentences(known_aucs, known_delta)))
 # Numbers in this section are computed from the tables above.
 
 # %%
-final = (shares[shares.model == model], aucs[(aucs.model == model) & (aucs.corpus == "corpus")], delta[delta.model == model])
+final = (shares[shares.model == model], aucs[aucs.model == model], delta[delta.model == model])
 display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own)))
 
 # %% [markdown]

@@ -89,11 +89,11 @@ twin_stages = [0.3, 0.34, 0.36, 0.38, 0.4, 0.5, 0.7, 1.0]
 n_permutations_twins = 199
 n_redraws = 100
 model = "packaged:gemma-3-270m"
-followed_concept = "birth.n"
+followed_concept = "door.n"
 intervention_pairs = ["fr-zh", "zh-fr", "fr-ja", "ja-fr", "zh-ja", "ja-zh"]
 n_intervened = 100
-n_discovered = 40
-n_blockwise = 25
+n_discovered = 100
+n_blockwise = 100
 n_control_spans = 50
 max_tokens = 6
 pivot_depth = [0.67, 0.9]
@@ -447,8 +447,11 @@ main_subject, main_items = trials[model]
 # singular values; directions below a thousandth of the largest count as dependent.
 
 # %%
-pivots = {name: {"english": subjects.english_forms(*trial, max_tokens)} for name, trial in trials.items()}
-pivots[model]["discovered"] = subjects.table_pivots(main_subject, main_items, store.read("pivots"), max_tokens)
+discovered = store.read("pivots")
+pivots = {
+    name: {"english": subjects.english_forms(*trial, max_tokens), "discovered": subjects.table_pivots(*trial, discovered, max_tokens)}
+    for name, trial in trials.items()
+}
 display(Markdown(report_interventions.pivot_sentence(pivots[model], main_items, n_discovered)))
 
 # %% [markdown]
@@ -468,7 +471,7 @@ display(shown, Markdown(text))
 # The span is projected out of the state after every block of the pivot layers, so that what a later block writes back goes as well. Taking
 # *anything* out that points at the target takes a part of the target out; so controls must be as near to it. For each item:
 #
-# - **matched tokens:** `n_control_spans` spans of real tokens (two where single blocks, doses and unrelated text are looked at), of the same number and script, nearest in corpus frequency, rank in the vocabulary,
+# - **matched tokens:** `n_control_spans` spans of real tokens (five where single blocks, doses and unrelated text are looked at), of the same number and script, nearest in corpus frequency, rank in the vocabulary,
 #   length, cosine to the target's direction, and cosine among themselves; no token of the concept's words in any language, nor one that begins like them;
 # - **same geometry:** built directions with *exactly* the pivots' cosines to the target and among themselves, the rest lent by other
 #   concepts' pivots. Matching runs out of tokens where the English word is one of the nearest there are; this cannot;
@@ -476,7 +479,7 @@ display(shown, Markdown(text))
 
 # %%
 held_out = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet")
-running = {la: held_out[la].iloc[:60].tolist() for la in task.LANGUAGES}
+running = {la: held_out[la].iloc[:100].tolist() for la in task.LANGUAGES}
 ablations = [ablation.ablate_pairs(*trial, pivots[name], plans[name], running, store) for name, trial in trials.items()]
 ablations = pd.concat(ablations, ignore_index=True)
 balance = effects.balance_table(ablations)
@@ -565,8 +568,9 @@ display(Markdown(report_interventions.patch_sentences(curves[curves.model == mod
 # tokens, a direction with the same cosine to the target but another concept's content, and random directions stand beside it.
 
 # %%
-steering = patching.Steering(plans[model].first, tuple(steering_doses), seed=seed)
-steered = patching.steer_pairs(main_subject, main_items, pivots[model]["english"], steering, store)
+steering = {name: patching.Steering(plan.first, tuple(steering_doses), seed=seed) for name, plan in plans.items()}
+steered = [patching.steer_pairs(*trial, pivots[name]["english"], steering[name], store) for name, trial in trials.items()]
+steered = pd.concat(steered, ignore_index=True)
 interventions = effects.item_table(ablations, patched, steered)
 store.write("interventions", interventions, facts, ["scores", "traces", "prompts", "pivots", "lexicon", "corpus"])
 added = interventions[interventions.kind.isin(["patching", "steering"])]
@@ -574,8 +578,8 @@ found = pd.concat([found, effects.effects(added, n_permutations=n_permutations_g
 found = store.write("intervention_effects", found, facts, ["interventions"])
 
 # %%
-shares = store.write("steering_shares", effects.steering_shares(steered, **settings), facts[:1], ["scores", "traces", "prompts"])
-own = found[found.model == model]
+shares = store.write("steering_shares", effects.steering_shares(steered, **settings), facts, ["scores", "traces", "prompts"])
+own, shares = found[found.model == model], shares[shares.model == model]
 fig, axes = figures_interventions.steering(own, shares)
 figures.save(fig, "06_steering", own[own.kind == "steering"], profile, model)
 
@@ -619,6 +623,9 @@ display(claims.style.hide(axis="index"), Markdown(report_interventions.verdict_s
 
 # %%
 display(Markdown(report_causal.verdict(fixed) + "\n\n" + report_causal.learning_sentences(means, chance)))
+
+# %%
+display(Markdown(report_interventions.second_half_sentences(own, crossings[crossings.model == model])))
 
 # %% [markdown]
 # **How to read it.** A lexicon would be learnt word by word; this is not one. Where *chien* and 犬 never meet, the French and

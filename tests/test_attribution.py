@@ -149,7 +149,8 @@ def test_one_class_gives_a_note_and_no_crash(real_world):
         assert (table[table.source_lang == "fr"].note == "").all()
     assert "1 pairs of one class left out" in attribution.regression(behaviors, counts, covariates).note.iloc[0]
     nothing = behaviors.assign(label="wrong")
-    assert attribution.attribute(nothing, counts, covariates, **QUICK).auc.isna().all()
+    empty = attribution.attribute(nothing, counts, covariates, **QUICK)
+    assert empty.auc.isna().all() and (empty.note == attribution.NO_CLASS).all()
     assert "no pair with both classes" in attribution.regression(nothing, counts, covariates).note.iloc[0]
 
 

@@ -300,6 +300,9 @@ def test_ablations_beside_their_controls(subject, items, store):
     controls = main[(main.concept_id == "c3.n") & (main.control == "matched")].delta
     assert one.delta_logodds == own and one.control_mean == pytest.approx(controls.mean()) and one.n_controls == 6
     assert one.p == pytest.approx((1 + (controls <= own).sum()) / 7)
+    ends = beside[(beside.kind == "ablation") & (beside.what == "english") & (beside.control == "target span")].set_index("concept_id")
+    taken = table[(table.experiment == "main") & (table.span == "target")].set_index("concept_id").delta
+    assert len(ends) == 11 and ends.control_mean.to_dict() == {c: taken[c] for c in ends.index} and ends.loc["c3.n"].delta_logodds == own
     found = effects.effects(beside, 100, 99)
     row = found[(found.kind == "ablation") & (found.what == "english") & (found.control == "matched") & (found.direction == "all")]
     assert row.n.item() == 11 and row.difference.item() == pytest.approx(row["mean"].item() - row.control_mean.item())
@@ -332,7 +335,10 @@ def test_patches_follow_the_other_concept_and_language_after_the_last_block(subj
     assert (table[table.kind == "none"].delta == 0).all()
     curves = effects.patch_curves(table, 50)
     assert set(curves.measure) == {*(f"{m}_{c}" for m in ("p", "top") for c in range(4)), "concept", "language"}
-    assert set(effects.crossings(table, n_resamples=20).measure) <= {"concept", "language"}
+    found = effects.crossings(table, n_resamples=20)
+    assert set(found.measure) <= {"concept", "language", "concept − language"}
+    at = found[found.kind == "both"].set_index("measure").layer
+    assert at["concept − language"] == pytest.approx(at["concept"] - at["language"], nan_ok=True)
     with pytest.raises(ValueError, match="also a language of the items"):
         patching.patch_pairs(subject, items, [0], "zh", store)
     with pytest.raises(ValueError, match="layer 7"):
@@ -379,7 +385,7 @@ def test_plans_keep_the_last_block_free():
     plan = ablation.Plan.at(18, 0.67, 0.9)
     assert (plan.first, plan.last, plan.layers) == (12, 16, tuple(range(10, 18)))
     assert ablation.Plan.at(6, 0.67, 1.0).last == 4
-    assert patching.layers_to_patch(18, 12) == [1, 3, 5, 7, 9, 10, 11, 12, 17]
+    assert patching.layers_to_patch(18, 12) == [1, 3, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17]
     assert patching.layers_to_patch(6, 4) == [1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match="the lower first"):
         ablation.Plan.at(18, 0.9, 0.5)

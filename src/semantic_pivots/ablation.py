@@ -59,7 +59,7 @@ class Plan:
     n_built: int = 5
     n_shuffled: int = 3
     n_second: int = 60
-    n_few: int = 2
+    n_few: int = 5
     n_few_concepts: int = 25
     doses: tuple[int, ...] = (1, 2, 4)
 

@@ -33,7 +33,7 @@ BEHAVIORS = ("cooccurrence", "pivot")  # the positive class and the negative
 NULL_NAMES = {False: "scores shuffled", True: "signs of deviations flipped by concept"}  # all directions together have concepts in common
 N_FOLDS = 5
 FEW = 10  # items of a class below which a row carries a warning
-ONE_CLASS = "one class only: AUC undefined"
+ONE_CLASS, NO_CLASS = "one class only: AUC undefined", "no item of either behavior: AUC undefined"
 
 
 def require_unique(table: pd.DataFrame, keys: list[str], name: str, others: list[str] | None = None) -> None:
@@ -104,7 +104,7 @@ def groups(table: pd.DataFrame) -> Iterator[tuple[dict, pd.DataFrame]]:
 def class_note(head: dict, scores: np.ndarray) -> str:
     least = min(head["n_pos"], head["n_neg"])
     if not least:
-        return ONE_CLASS
+        return ONE_CLASS if max(head["n_pos"], head["n_neg"]) else NO_CLASS
     if np.isnan(scores).any():
         return "one class in a single concept: no cross-validation"
     return f"fewer than {FEW} items of one class" if least < FEW else ""
@@ -218,7 +218,7 @@ def attribute(
         for name in PREDICTORS:
             null, alternative = NULLS[name]
             values, note = scores[name].to_numpy(), class_note(head, scores[name])
-            if np.isnan(values).any() or note == ONE_CLASS:
+            if np.isnan(values).any() or note in (ONE_CLASS, NO_CLASS):
                 estimate, p = (np.nan,) * 3, np.nan
             else:
                 estimate = association.auc_interval(values, rows.positive, concepts, n_resamples=n_resamples, seed=seed)

@@ -29,7 +29,7 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
 
     Returns:
         One row an item, intervention and kind of control: the item, kind, what (whose span, or which state), layer (first block), last_layer, n_directions, dose, control ("" where there is
-        none), clean (log-odds of the target before), delta_logodds (change, nats; for the kinds `kl …` the divergence), control_mean, control_sd, n_controls and p: (1 + controls that do at
+        none; `source span` and `target span` are the item's own, taken out in the same way), clean (log-odds of the target before), delta_logodds (change, nats; for the kinds `kl …` the divergence), control_mean, control_sd, n_controls and p: (1 + controls that do at
         least as much in the same direction) / (1 + controls), one-sided: loss by ablation, divergence, or gain by steering.
     """
     ablated = ablations.assign(
@@ -41,7 +41,10 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
     same = [*ITEM, "span", "control", "number", "layer"]
     later = ablated[ablated.experiment == "layer"].merge(ablated[ablated.experiment == "direct"][[*same, "delta"]], on=same, suffixes=("", "_direct"))
     later = later.assign(delta=later.delta - later.delta_direct, kind="one block, through later blocks")
-    tables = [_beside_controls(pd.concat([ablated, later], ignore_index=True))]
+    # the item's own source and target spans stand beside its pivots as well
+    main = ablated[(ablated.experiment == "main") & (ablated.control == "own")]
+    ends = [main[main.span == end].assign(control=f"{end} span", what=what) for end in ("source", "target") for what in ("english", "discovered")]
+    tables = [_beside_controls(pd.concat([ablated, later, *ends], ignore_index=True))]
     if steered is not None:
         tables.append(_beside_controls(steered.assign(kind="steering", what="pivot direction", last_layer=steered.layer, n_directions=1, sign=1)))
     if patches is not None:
@@ -158,9 +161,10 @@ def crossings(
 
     Returns:
         model, kind, measure (`concept`, `language`), n, before (share without a patch), after (with the last block's), layer (nan if there is none), low, high (percentiles over
-        resampled concepts) and resolved (share of resamples with such a layer).
+        resampled concepts) and resolved (share of resamples with such a layer). For the kind `both` also the measure `concept − language`: how many blocks later the concept
+        changes hands than the language, on the same resamples (before and after are nan).
     """
-    rows, shares = [], _shares(patches)
+    rows, shares, drawn = [], _shares(patches), {}
     for model, of_model in shares.groupby(level="model", sort=False):
         none = of_model.xs((model, "none"), level=["model", "kind"]).droplevel("layer")
         for kind in kinds:
@@ -176,6 +180,12 @@ def crossings(
                 known = layers[1:][np.isfinite(layers[1:])]
                 low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
                 rows.append((model, kind, measure, len(wide), before[0], means[0, -1], layers[0], low, high, len(known) / n_resamples))
+                drawn[measure] = layers
+            if kind == "both" and kind in of_model.index.unique("kind"):
+                later = drawn["concept"] - drawn["language"]  # the same concepts were drawn for both
+                known = later[1:][np.isfinite(later[1:])]
+                low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+                rows.append((model, kind, "concept − language", len(wide), np.nan, np.nan, later[0], low, high, len(known) / n_resamples))
     return pd.DataFrame(rows, columns=["model", "kind", "measure", "n", "before", "after", "layer", "low", "high", "resolved"])
 
 

@@ -45,8 +45,8 @@ def _starts(subject: Subject, concept_id: str, lang: str) -> frozenset[int]:
 
 
 def layers_to_patch(n_layers: int, first: int) -> list[int]:
-    """Blocks after which states are put in: every second one up to the first pivot layer, all that lead up to it, and the last."""
-    return sorted({*range(1, first, 2), *range(max(first - 2, 0), first + 1), n_layers - 1})
+    """Blocks after which states are put in: every second one up to the first pivot layer, then all."""
+    return sorted({*range(1, first, 2), *range(max(first - 2, 0), n_layers)})
 
 
 def donors(subject: Subject, concept_ids: Sequence[str], langs: Sequence[str]) -> list[int]:

@@ -46,8 +46,8 @@ def share_sentences(shares: pd.DataFrame) -> str:
         parts = shares[(shares.rule == row.rule) & (shares.source_lang != "all")].pivot_share.dropna()
         across = f", by direction {parts.min():.2f} to {parts.max():.2f}" if len(parts) else ""
         lines.append(
-            f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; {row.n_wrong} items wrong, "
-            f"{row.n_excluded} excluded."
+            f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; "
+            f"{f'{row.n_wrong} items wrong' if row.rule == 'robust' else 'answers not checked'}, {row.n_excluded} excluded."
         )
     if unreadable := int(shares[shares.source_lang == "all"].n_unreadable.max()):
         lines.append(f"* {unreadable} items have a word that the tokenizer begins with a part of a character; the robust rule leaves them out.")
@@ -97,7 +97,7 @@ def mass_sentence(mass: pd.DataFrame) -> str:
         f"translation (n = {pivot.n} concepts, all directions)."
     )
     if len(apart):
-        text += f" In the directions without English, the concept's English word takes {apart['mean'].min():.2f} to {apart['mean'].max():.2f} of it."
+        text += f" In the directions without English, the concept's English word takes {apart['mean'].min():.2f} to {apart['mean'].max():.2f} of what these layers say because of the word."
     return text
 
 
@@ -235,9 +235,10 @@ def curve_sentences(table: pd.DataFrame) -> str:
     parts = []
     for (lens, check), rows in known.groupby(["lens", "check"], sort=False):
         parts.append(f"{int((rows.p_perm < 0.05).sum())} of {len(rows)} with the {lens} lens, {'right answers only' if check else 'all answers'}")
-    distinct = len(known.drop_duplicates(["n_pos", "n_neg", "auc"]))
+    distinct = known.drop_duplicates(["n_pos", "n_neg", "auc"])
     split = (
-        f" By lens: {'; '.join(parts)}. {distinct} of the {len(known)} results differ; by chance {0.05 * len(known):.0f} would lie below .05."
+        f" Of these stand {'; '.join(parts)}. Some settings label all items alike: there are {len(distinct)} different labellings, "
+        f"{int((distinct.p_perm < 0.05).sum())} of them with p < .05, where chance would give {0.05 * len(distinct):.0f}."
         if len(known)
         else ""
     )
@@ -254,8 +255,10 @@ def conclusion(
     """What holds for the main model, in plain words.
 
     Args:
+        attribution: of the model, of one or more ways of counting; the first is the main one.
         own: whether the counted corpus is the one the model was trained on.
     """
+    attribution, checks = attribution[attribution.corpus == attribution.corpus.iloc[0]], attribution[attribution.corpus != attribution.corpus.iloc[0]]
     whole = shares[shares.source_lang == "all"].set_index("rule").pivot_share
     lines = [
         f"By rule, {', '.join(f'{share:.2f} ({rule})' for rule, share in whole.items())} of the items with either behavior of {short_name(model)} are called pivot."
@@ -278,6 +281,9 @@ def conclusion(
             lines[-1] += (
                 f" NPMI instead of the count: AUC {interval(npmi.auc, npmi.ci_low, npmi.ci_high)}, {p_value(npmi.p_perm)}, not corrected for having been a second choice."
             )
+            others = checks[(checks.rule == rule) & (checks.source_lang == "all") & (checks.predictor == "log_both") & checks.auc.notna()]
+            if len(others):
+                lines[-1] += " Counted otherwise: " + ", ".join(f"{r.corpus} AUC {r.auc:.2f}, {p_value(r.p_perm)}" for r in others.itertuples()) + "."
     known = curve[curve.auc.notna()]
     if len(known):
         lines.append(

@@ -19,6 +19,7 @@ __all__ = [
     "word_table",
     "patch_sentences",
     "steering_sentences",
+    "second_half_sentences",
     "known_sentences",
 ]
 __all__ += ["claims_table", "verdict_sentence"]
@@ -123,6 +124,9 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
     target = _row(effects, kind="ablation", what="target", control="")
     if span == "english" and source is not None and target is not None:
         text += f"For comparison: the source word's tokens {_mean(source)}, the target token itself {_mean(target)}."
+    ends = [(end, _row(effects, kind="ablation", what=span, control=f"{end} span")) for end in ("source", "target")]
+    if paired := [f"the {end}'s {_difference(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
+        text += f" On the same items, {name} cost the target more (−) or less (+) than {' and '.join(paired)}."
     return text
 
 
@@ -140,7 +144,7 @@ def use_sentences(effects: pd.DataFrame, layer: int) -> str:
             + (
                 "so what is not shared with the target matters too."
                 if found
-                else "so no more is lost with English than with any other word: what hurts is what English and the target share."
+                else "so what English does beside its part along the target is no more than any other word does."
             )
         )
     if later is not None:
@@ -162,7 +166,9 @@ def reach_sentences(effects: pd.DataFrame) -> str:
         parts.append(f"By number of directions (English forms against matched tokens, n = {rows.n.min()} concepts that have that many): {doses}.")
     names = {"kl own": "on the item itself", "kl other": "while another word is translated", "kl text": "in running text of the target language"}
     places = [(text, _row(effects, kind=kind, what="english", control="matched")) for kind, text in names.items()]
-    shown = "; ".join(f"{_mean(r)} nats {text} (matched tokens {_control(r)})" for text, r in places if r is not None)
+    shown = "; ".join(
+        f"{_mean(r)} nats {text} (matched tokens {_control(r)}, difference {_difference(r)}, {p_value(r.p)})" for text, r in places if r is not None
+    )
     return " ".join([*parts, f"The whole output moves by a KL divergence of {shown}." if shown else ""])
 
 
@@ -200,6 +206,8 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
         f"after the last block {language.after:.0%} and {concept.after:.0%}). "
     )
     if np.isfinite(concept.layer) and np.isfinite(language.layer):
+        order = both.loc["concept − language"]
+        text += f"The concept changes hands {order.layer:+.0f} blocks after the language [{order.low:+.0f}, {order.high:+.0f}]. "
         if language.layer < concept.layer:
             text += (
                 "So at this position the language is settled **before** the concept arrives. A layer that holds the concept while the language is still open, as one would expect of a pivot on the way "
@@ -209,19 +217,20 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
             text += "So there are layers that hold the concept while the language is still open. "
         else:
             text += "So concept and language change hands at the same block. "
-    last = curves[(curves.kind == "concept") & (curves.measure == "p_1")].sort_values("layer")
-    best = last.loc[last["mean"].idxmax()]
+    tried = curves[(curves.kind == "concept") & (curves.measure == "p_1")].sort_values("layer")
+    tried = tried[tried.layer < tried.layer.max()]  # after the last block the output is the other run's own
+    best = tried.loc[tried["mean"].idxmax()]
     clean = curves[(curves.kind == "none") & (curves.measure == "p_0")].iloc[0]
-    text += f"Within one direction, the other concept's translation reaches a probability of {_mean(best)} (after block {int(best.layer) + 1}), where the own has {_mean(clean)} unpatched. "
+    text += f"Within one direction, the other concept's translation reaches a probability of {_mean(best)} (after block {int(best.layer) + 1}; the last block left out), where the own has {_mean(clean)} unpatched. "
     other = {k: curves[(curves.kind == k) & (curves.measure == "p_1")].set_index("layer") for k in ("both", "mean")}
     if all(len(o) for o in other.values()):
-        peak = {k: o.loc[o["mean"].idxmax()] for k, o in other.items()}
+        peak = {k: (kept := o[o.index < o.index.max()]).loc[kept["mean"].idxmax()] for k, o in other.items()}
         text += f"From a run into English, the other concept in the *own* language never exceeds {_mean(peak['both'])}; from the mean over source languages {_mean(peak['mean'])}. "
     same = curves[(curves.kind == "same") & (curves.measure == "p_0")]
     if len(same):
         low = same.loc[same["mean"].idxmin()]
         text += f"The control, the same item after other demonstrations, leaves the own translation at {_mean(low)} or more."
-    return text
+    return f"{text} States were put in after the blocks {', '.join(str(int(la) + 1) for la in sorted(curves[curves.kind == 'both'].layer.unique()))}."
 
 
 def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
@@ -234,8 +243,8 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     helped = own["low"] > 0
     text = (
         f"Of the {own.n_items} items that the model fails and that have pivots ({own.n} concepts), the target's log-odds change most at a dose of {own.dose:g}: {_mean(own)} nats. "
-        + ("The right word rises, " if helped else "The right word does not rise, ")
-        + "and beyond controls by "
+        + ("The right word rises; " if helped else "The right word does not rise; ")
+        + "its change less that of controls is "
         + ", ".join(
             f"{_difference(at.loc[c])} ({label}, {p_value(at.loc[c].p)})"
             for c, label in (("transplanted", "same cosine to the target"), ("matched", "matched tokens"), ("random", "random directions"))
@@ -250,6 +259,47 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     return text + (": pushed hard along a pivot, it says the pivot." if english.low > 0.1 else ".")
 
 
+def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str:
+    """What the interventions say together; one model."""
+    matched, exact, beside = (
+        _row(effects, kind="ablation", what=what, control=c)
+        for what, c in (("english", "matched"), ("english", "transplanted"), ("english beside target", "matched"))
+    )
+    parts = []
+    if matched is not None and exact is not None:
+        above = f"{_difference(matched)} nats beyond matched tokens and {_difference(exact)} beyond directions of the same geometry (n = {matched.n} concepts)"
+        parts.append(
+            f"**Taken out,** English forms cost the translation {above}"
+            + (
+                f"; what lies beside the target's direction costs {_difference(beside)}"
+                + (", so it is used for more than what it shares with the target." if beside.difference_high < 0 else ", so a use of its own is not shown.")
+                if beside is not None
+                else "."
+            )
+        )
+    both = crossings[crossings.kind == "both"].set_index("measure")
+    if len(both) and np.isfinite(both.layer["concept − language"]):
+        order = both.loc["concept − language"]
+        parts.append(
+            f"**Put in,** another run's concept takes over {order.layer:+.0f} blocks [{order.low:+.0f}, {order.high:+.0f}] after its language: "
+            + (
+                "layers in which the concept is there and the language still open are not seen."
+                if order.low >= 0
+                else "there are layers in which the concept is there and the language still open."
+                if order.high < 0
+                else "which comes first cannot be told."
+            )
+        )
+    steer = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == "transplanted")]
+    if len(steer):
+        best = steer.sort_values("mean").iloc[-1]
+        parts.append(
+            f"**Added** where the model fails, the pivot moves the right word by {_mean(best)} nats at its best dose, {_difference(best)} beyond a direction as near to the target (n = {best.n} concepts)"
+            + (": it helps more than its nearness does." if best.difference_low > 0 else ": no more than its nearness does.")
+        )
+    return "\n".join(f"* {p}" for p in parts)
+
+
 def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     """The same ablation in the model whose corpus is known."""
     row = _row(effects, kind="ablation", what="english", control="matched")
@@ -260,8 +310,21 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {_mean(row)} and matched ones by "
         f"{_control(row)}: {_difference(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
         + ("So a little hangs on English here too." if found else "So nothing that hangs on English is found here.")
+        + _known_others(effects)
         + " A model that rarely finds the translation has little that could be broken."
     )
+
+
+def _known_others(effects: pd.DataFrame) -> str:
+    discovered = _row(effects, kind="ablation", what="discovered", control="matched")
+    steer = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == "transplanted")]
+    text = (
+        f" Discovered pivots: {_difference(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n})." if discovered is not None else ""
+    )
+    if len(steer):
+        best = steer.sort_values("mean").iloc[-1]
+        text += f" Added where it fails, English moves the target by {_mean(best)}, {_difference(best)} beyond a direction as near to the target ({p_value(best.p)}, n = {best.n})."
+    return text
 
 
 # --- the claims, one by one ---------------------------------------------------------------------------------------------

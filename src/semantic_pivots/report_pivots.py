@@ -348,6 +348,9 @@ def _score_sentence(table: pd.DataFrame) -> str:
         else "Direct co-occurrence does not go with a higher P(y|w) in every model; "
     )
     text += f"of the {len(pivots)} measures of pivots {sum(pivots)} do{'es' if sum(pivots) == 1 else ''} (coefficients {range_} a standard deviation). "
+    against = [r for r in used[used.term != "log_both"].itertuples() if r.high < 0 and r.coefficient < r.null_low]
+    if against:
+        text += f"{len(against)} of them go{'es' if len(against) == 1 else ''} with a lower one, beyond the null ({', '.join(p_value(r.p_perm) for r in against)}). "
     return text + (
         "The paper's second term is found here."
         if all(pivots)
