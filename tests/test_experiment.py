@@ -115,3 +115,12 @@ def test_committed_severance_proves_the_cuts():
     for end in ("first", "second"):
         change = table[f"n_{end}_after"] - table[f"n_{end}_before"]
         assert (change >= 0).all() and (change <= np.maximum(2, 0.01 * table[f"n_{end}_before"])).all()
+
+
+def test_cut_only_cuts_as_the_committed_draw_says_and_trains_nothing(monkeypatch):
+    seen = []
+    monkeypatch.setattr(pretrain, "cut_corpus", lambda *a: seen.append(a))
+    monkeypatch.setattr(pretrain, "train", lambda *a: pytest.fail("it trains"))
+    pretrain.main(["--cut-only"])
+    (severance, assignment, forms), *more = seen
+    assert not more and severance == experiment.read_severance() and assignment.equals(experiment.read_assignment())

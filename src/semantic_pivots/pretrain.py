@@ -20,8 +20,9 @@ import pandas as pd
 
 from . import task
 from .artifacts import ROOT, atomic_path
-from .experiment import ASSIGNMENT, HOME, Severance, cut_corpus, draw_groups, read_settings
+from .experiment import ASSIGNMENT, HOME, Severance, cut_corpus, draw_groups, read_assignment, read_settings
 from .fingerprint import canonical, sha256_text
+from .matching import read_forms
 from .mixture import corpus_digest
 from .models import cache_directory
 from .severance import assignment_digest
@@ -59,9 +60,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m semantic_pivots.pretrain", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, default=HOME, help="folder with experiment.yaml, where the checkpoints go")
     parser.add_argument("--seed", type=int, help="another seed of the weights and the order of the text; the draw of groups stays")
+    parser.add_argument("--cut-only", action="store_true", help="only cut the corpus as the committed draw says, which the notebooks need too")
     given = parser.parse_args(arguments)
     settings = given.home / "experiment.yaml"
     severance, values = read_settings(settings)
+    if given.cut_only:
+        cut_corpus(severance, read_assignment(given.home), read_forms(task.read_lexicon(ROOT / "data" / "lexicon.parquet")))
+        return
     assignment, funnel, forms = draw_groups(severance, task.read_lexicon(ROOT / "data" / "lexicon.parquet"))
     print(funnel.to_string(index=False), f"{len(assignment)} concepts in {assignment.block.nunique()} blocks", sep="\n", flush=True)
     corpus, log = cut_corpus(severance, assignment, forms)
