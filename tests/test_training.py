@@ -19,7 +19,7 @@ from semantic_pivots import models, training
 from semantic_pivots.fingerprint import sha256_file
 from semantic_pivots.mixture import balanced_sample, epoch_rows, load_tokens
 from semantic_pivots.tokenizer import save_tokenizer, train_tokenizer
-from semantic_pivots.training import Trainer, TrainingConfig, cross_entropy, learning_rate, visible
+from semantic_pivots.training import Trainer, TrainingConfig, cross_entropy, learning_rate, make_optimizers, visible
 from tests.test_mixture import make_corpus
 
 
@@ -189,3 +189,20 @@ def test_without_a_compiler_it_warns_and_trains(setting, monkeypatch):
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler"):
         network = training.Network(replace(setting[1], compile=True))
     assert network.loss(epoch_rows(setting[3], 0, 0, 32).batch(0, 2)).item() > 0
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8)])
+def test_muon_in_float32_takes_the_steps_of_torchs(shape):
+    torch.manual_seed(0)
+    gradient, start = torch.randn(shape), torch.randn(shape)
+    moved = []
+    for muon in (torch.optim.Muon, training.Float32Muon):
+        p = torch.nn.Parameter(start.clone())
+        optimizer = muon([p], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for k in range(3):
+            p.grad = gradient * (k + 1)
+            optimizer.step()
+        moved.append(p.detach() - start)
+    assert (moved[0] - moved[1]).norm() < 0.02 * moved[0].norm()  # torch's products are rounded to eight bits
+    optimizers = make_optimizers(torch.nn.Linear(*shape), TrainingConfig(precision="float32"))
+    assert {type(o) for o in optimizers} == {torch.optim.AdamW, training.Float32Muon}

@@ -166,6 +166,32 @@ def make_model(config: TrainingConfig) -> nn.Module:
     return LlamaForCausalLM(settings)
 
 
+class Float32Muon(torch.optim.Muon):
+    """torch's Muon with products in float32: torch's are in bfloat16 on any processor, and hundreds of times as slow on one without instructions for it."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One step; momentum, decay and learning rate as in torch's."""
+        for group in self.param_groups:
+            for p in [p for p in group["params"] if p.grad is not None]:
+                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p.grad))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                scale = 0.2 * max(p.shape) ** 0.5 if group["adjust_lr_fn"] == "match_rms_adamw" else max(1, p.shape[0] / p.shape[1]) ** 0.5
+                p.add_(self._orthogonal(update, group), alpha=-group["lr"] * scale)
+
+    @staticmethod
+    def _orthogonal(update: Tensor, group: dict) -> Tensor:
+        a, b, c = group["ns_coefficients"]
+        x = update.T if update.shape[0] > update.shape[1] else update
+        x = x / x.norm().clamp(min=group["eps"])
+        for _ in range(group["ns_steps"]):
+            gram = x @ x.T
+            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        return x.T if update.shape[0] > update.shape[1] else x
+
+
 def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     """The optimisers that a model's parameters are shared out to."""
     named = dict(model.named_parameters())
@@ -175,7 +201,8 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.opti
     groups = [{"params": params, "weight_decay": config.weight_decay * big} for params, big in zip(rest, (True, False))]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)]
     if blocks:
-        optimizers.append(torch.optim.Muon(blocks, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        muon = torch.optim.Muon if config.precision == "bfloat16" else Float32Muon
+        optimizers.append(muon(blocks, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
 
