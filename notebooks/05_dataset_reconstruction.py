@@ -351,18 +351,8 @@ larger = report_transfer.larger_runs(larger_profiles)
 for name, other in larger.items():
     fig, axes = figures_transfer.forest(other)
     figures.save(fig, f"05_forest_{name}", other[other.outcome == "log_ratio"], profile, name)
-    display(
-        Markdown(
-            f"**{name}.** {report_transfer.verdict(other)} {report_transfer.power_sentences(other)} {report_transfer.variation_sentences(other)} {report_transfer.secondary_sentences(other)}"
-        )
-    )
-display(
-    Markdown(
-        ""
-        if larger
-        else "None is there yet: `python -m semantic_pivots.run --profile long --only 05` and `python -m semantic_pivots.transfer` make them, `--only 05 --force` then shows them here."
-    )
-)
+    display(Markdown(f"**{name}.** {report_transfer.verdict(other)} {report_transfer.power_sentences(other)} {report_transfer.variation_sentences(other)} {report_transfer.secondary_sentences(other)}"))
+display(Markdown("" if larger else "None is there yet: `python -m semantic_pivots.run --profile long --only 05` and `python -m semantic_pivots.transfer` make them, `--only 05 --force` then shows them here."))
 
 # %% [markdown]
 # ## A set of your own
