@@ -68,7 +68,7 @@
 #
 # The second half: `n_intervened` is how many concepts are intervened on in each of `intervention_pairs`, `n_discovered` on how many of them the discovered
 # pivots are taken out, and `n_blockwise` on how many spans are taken out block by block. `pivot_depth` bounds the pivot layers as shares of the
-# network's depth; `steering_doses` are in lengths of the state. `followed_concept` is the word whose translations are shown one by one.
+# network's depth; `steering_doses` are in lengths of the state. `linked_concept` is the word whose translations are shown one by one, as in notebook 04.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -89,7 +89,7 @@ twin_stages = [0.3, 0.34, 0.36, 0.38, 0.4, 0.5, 0.7, 1.0]
 n_permutations_twins = 199
 n_redraws = 100
 model = "packaged:gemma-3-270m"
-followed_concept = "door.n"
+linked_concept = "door.n"
 intervention_pairs = ["fr-zh", "zh-fr", "fr-ja", "ja-fr", "zh-ja", "ja-zh"]
 n_intervened = 100
 n_discovered = 100
@@ -501,11 +501,11 @@ figures.save(fig, "06_ablation", own[own.kind == "ablation"], profile, model)
 display(Markdown(report_interventions.ablation_sentences(own) + "\n\n" + report_interventions.ablation_sentences(own, "discovered")))
 
 # %% [markdown]
-# **One word.** What the model says before and after, for a concept of your choice (`make all SET="followed_concept=..."`); p is the share of
+# **One word.** What the model says before and after, for a concept of your choice (`make all SET="linked_concept=..."`); p is the share of
 # controls that cost at least as much.
 
 # %%
-concept = followed_concept if followed_concept in set(lexicon.index[lexicon.split == "test"]) else main_items.concept_id.iloc[0]
+concept = linked_concept if linked_concept in set(lexicon.index[lexicon.split == "test"]) else main_items.concept_id.iloc[0]
 report_interventions.word_table(ablation.follow_word(main_subject, concept, tested_pairs, plans[model]))
 
 # %% [markdown]
@@ -625,16 +625,16 @@ display(claims.style.hide(axis="index"), Markdown(report_interventions.verdict_s
 display(Markdown(report_causal.verdict(fixed) + "\n\n" + report_causal.learning_sentences(means, chance)))
 
 # %%
-display(Markdown(report_interventions.second_half_sentences(own, crossings[crossings.model == model])))
+display(Markdown(report_interventions.second_half_sentences(own, crossings[crossings.model == model], plans[model].first)))
 
 # %% [markdown]
 # **How to read it.** A lexicon would be learnt word by word; this is not one. Where *chien* and 犬 never meet, the French and
 # Japanese sentences around them still do, in their other words, and a model that has learnt where the two languages lay
 # the same meanings can place a word it never saw translated. That is the distributional account of cross-lingual transfer,
 # and it needs neither co-occurrence of the pair nor a pivot word. The paper's two behaviors are both about meetings of
-# words, and words that met in no way were translated above chance all the same. It does not show that meetings or a path do not help: in the twins
-# they do, and at this model's level by less than this many blocks can find. And the dose is small: most documents that hold a word do
-# not hold its translation, cut or not.
+# words, and words that met in no way were translated above chance all the same. It does not show that meetings or a path never help: in the twins
+# they do, and the section on the twins says which of their effects, at this model's level, the experiment could have seen. And the dose is small: most
+# documents that hold a word do not hold its translation, cut or not.
 #
 # **What this can and cannot say.** The lot makes the groups alike in everything but their meetings, so a difference between
 # them is caused by the cuts. But a cut also moves segments: it may take a word away from its neighbours in other

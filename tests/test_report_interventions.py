@@ -102,6 +102,9 @@ def test_sentences_follow_the_results(results):
     steering = report_interventions.steering_sentences(found, shares)
     assert ("The right word rises" in steering) == expected
     assert "2: " in report_interventions.reach_sentences(found)
+    together = report_interventions.second_half_sentences(found, crossings, 12)
+    assert ("a use of its own is not shown" in together) != expected and ("they build on what is there" in together) == expected
+    assert ("there are layers in which the concept is there" in together) == expected and ("it helps more than its nearness does" in together) == expected
     assert report_interventions.steering_sentences(found[found.kind != "steering"], shares) == "There was nothing to steer."
     assert "no item" in report_interventions.known_sentences(found.iloc[:0], pd.DataFrame())
 

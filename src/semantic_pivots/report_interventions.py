@@ -259,12 +259,13 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     return text + (": pushed hard along a pivot, it says the pivot." if english.low > 0.1 else ".")
 
 
-def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str:
-    """What the interventions say together; one model."""
+def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer: int) -> str:
+    """What the interventions say together; one model, single blocks after ``layer``."""
     matched, exact, beside = (
         _row(effects, kind="ablation", what=what, control=c)
         for what, c in (("english", "matched"), ("english", "transplanted"), ("english beside target", "matched"))
     )
+    later = _row(effects, kind="one block, through later blocks", what="english", control="matched", layer=layer)
     parts = []
     if matched is not None and exact is not None:
         above = f"{_difference(matched)} nats beyond matched tokens and {_difference(exact)} beyond directions of the same geometry (n = {matched.n} concepts)"
@@ -275,6 +276,16 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 + (", so it is used for more than what it shares with the target." if beside.difference_high < 0 else ", so a use of its own is not shown.")
                 if beside is not None
                 else "."
+            )
+            + (
+                f" Taken out after block {int(later.layer) + 1} alone, later blocks add {_difference(later)} to the loss beyond what they add for matched tokens: "
+                + (
+                    "they build on what is there, be it the English word or the part of the target in its directions."
+                    if later.difference_high < 0
+                    else "that they build on it is not shown."
+                )
+                if later is not None
+                else ""
             )
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
