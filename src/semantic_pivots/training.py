@@ -167,7 +167,7 @@ def make_model(config: TrainingConfig) -> nn.Module:
 
 
 class Float32Muon(torch.optim.Muon):
-    """torch's Muon with products in float32: torch's are in bfloat16 on any processor, and hundreds of times as slow on one without instructions for it."""
+    """torch's Muon with products in float32: torch's are in bfloat16 on any processor, which took some forty times as long on one without instructions for it."""
 
     @torch.no_grad()
     def step(self, closure=None):
