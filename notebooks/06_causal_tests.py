@@ -81,7 +81,7 @@ last_layer = 4
 seed = 20251
 n_resamples = 2000
 n_permutations_groups = 9999
-n_twins = 3
+n_twins = 8
 twin_n_concepts = 160
 twin_n_demos = 160
 twin_steps = 440
@@ -569,8 +569,7 @@ display(Markdown(report_interventions.patch_sentences(curves[curves.model == mod
 
 # %%
 steering = {name: patching.Steering(plan.first, tuple(steering_doses), seed=seed) for name, plan in plans.items()}
-steered = [patching.steer_pairs(*trial, pivots[name]["english"], steering[name], store) for name, trial in trials.items()]
-steered = pd.concat([table for table in steered if len(table)] or steered, ignore_index=True)
+steered = pd.concat([patching.steer_pairs(*trial, pivots[name]["english"], steering[name], store) for name, trial in trials.items()], ignore_index=True)
 interventions = effects.item_table(ablations, patched, steered)
 store.write("interventions", interventions, facts, ["scores", "traces", "prompts", "pivots", "lexicon", "corpus"])
 added = interventions[interventions.kind.isin(["patching", "steering"])]

@@ -357,6 +357,7 @@ def test_steering_starts_from_what_fails(subject, items, store):
     assert set(effects.steering_shares(table, 20).measure) == {"right", "english"}
     nothing = patching.steer_pairs(subject, items.assign(correct=True), pivots, plan, store)
     assert nothing.empty and set(nothing) == set(table)
+    pd.testing.assert_series_equal(pd.concat([nothing, table], ignore_index=True).dtypes, table.dtypes)
     assert effects.steering_shares(nothing, 20).empty
     with pytest.raises(ValueError, match="doses are positive"):
         patching.steer_pairs(subject, items, pivots, patching.Steering(0, (0.0,)), store)

@@ -68,6 +68,34 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
     assert report_transfer.direction_sentence(each.head(2)) == ""
 
 
+@pytest.mark.parametrize("effect, said", [(0.5, "it helps"), (-0.3, "it harms"), (0.1, "no difference was found")])
+def test_a_replication_is_judged_by_its_own_seeds(effect, said):
+    first, contrasts = table_of()
+    two = comparison.outcome_table(make_scores({"none": 0.0, "matched": 0.1, "pivot_npmi": effect}, seeds=range(3, 8)), COUNTS)
+    table, singles = comparison.replicated(first, two, n_resamples=50)
+    rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
+    assert rows.n_seeds.to_dict() == {"first run": 3, "replication": 5, "all runs": 8}
+    assert rows.estimate["all runs"] == pytest.approx((3 * rows.estimate["first run"] + 5 * rows.estimate["replication"]) / 8)
+    assert rows.p_holm["replication"] == rows.p["replication"] and rows.p_holm["first run"] >= rows.p["first run"]
+    own = contrasts[contrasts.confirmatory & (contrasts.arm == "pivot_npmi") & (contrasts.reference == "matched")].iloc[0]
+    assert rows.loc["first run", ["estimate", "p_holm", "mixed_low"]].tolist() == own[["estimate", "p_holm", "mixed_low"]].tolist()
+    pd.testing.assert_series_equal(singles.groupby("run").difference.mean(), rows.estimate.sort_index(), check_names=False)
+    assert said in report_transfer.replication_sentences(table) and said in report_transfer.conclusion(contrasts, {}, table)
+    fig, ax = figures_transfer.replication(rows.reset_index(), singles)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["first run (3 seeds)", "replication (5 seeds)", "all runs (8 seeds)"]
+
+
+def test_a_replication_needs_runs_of_its_own_and_may_be_missing():
+    first, contrasts = table_of()
+    with pytest.raises(ValueError, match="seed 0 is in both runs"):
+        comparison.replicated(first, first)
+    alone, singles = comparison.replicated(first, n_resamples=50)
+    assert set(alone.run) == {"first run"} and len(singles) == 3
+    assert report_transfer.replication_sentences(alone) == "" and "Run again" not in report_transfer.conclusion(contrasts, {}, alone)
+    nothing, singles = comparison.replicated(first[first.arm != "matched"], n_resamples=50)
+    assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_outcomes("") is None
+
+
 def test_variations_and_random_documents_stand_beside_what_was_fixed():
     _, contrasts = table_of(random=0.0, pivot_sharp=0.5, matched_sharp=0.1, pivot_mixed=0.1, matched_mixed=0.1)
     text = report_transfer.variation_sentences(contrasts)

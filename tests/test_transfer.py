@@ -182,6 +182,8 @@ def test_all_arms_are_trained_tested_and_taken_from_the_store(setting, base, par
     for name, table in made.items():
         pd.testing.assert_frame_equal(again[name], table)
     assert not len(run_arms(*call[:-1])["translations"])
+    later = run_arms(call[0], [{}, call[1][1]], *call[2:])["scores"]
+    assert set(zip(later.arm, later.seed)) == {("none", 0), ("random", 1), ("pivot", 1)}, "a seed without arms is passed over, the others keep their numbers"
 
 
 def test_a_second_tokenizer_is_served_without_padding_or_beginning_of_its_own(setting, parallel, tmp_path):

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from .figures import COLORS
 from .task import LANGUAGES
 
-__all__ = ["ARM_STYLE", "arm_name", "composition", "overlap", "learning", "forest", "cost", "by_direction"]
+__all__ = ["ARM_STYLE", "arm_name", "composition", "overlap", "learning", "forest", "cost", "by_direction", "replication"]
 
 # color, marker, line: arms are also told apart without color
 ARM_STYLE = {
@@ -207,4 +207,34 @@ def by_direction(table: pd.DataFrame, arm: str, reference: str) -> tuple[Figure,
     ax.set_ylabel("difference in\nlog-ratio (nats)")
     fig.suptitle(f"{arm_name(arm)} − {arm_name(reference)}", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
+    return fig, ax
+
+
+def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axes]:
+    """One contrast in the first run, in the replication and in both: each seed as a small symbol, with 95 % intervals over concepts and over concepts and runs.
+
+    Args:
+        table: of ``comparison.replicated``; the primary outcome and split.
+        singles: its differences of single seeds.
+    """
+    names = list(dict.fromkeys(table.run))
+    fig, ax = plt.subplots(figsize=(7.2, 0.55 * len(names) + 1.5), layout="constrained")
+    rows = table.set_index("run")
+    for y, name in enumerate(names):
+        row, color = rows.loc[name], COLORS[0] if name == "replication" else "0.45"
+        ax.plot([row.mixed_low, row.mixed_high], [y, y], color=color, lw=1)
+        ax.plot([row.ci_low, row.ci_high], [y, y], color=color, lw=3.2, solid_capstyle="butt", alpha=0.65)
+        ax.plot(row.estimate, y, "o", ms=6, color=color)
+        own = singles[singles.run == name].difference
+        ax.plot(own, np.full(len(own), y + 0.27), "|", ms=8, color=color)
+    ax.axvline(0, color="0.5", ls="--", lw=1)
+    ax.set_yticks(range(len(names)), [f"{n} ({int(rows.n_seeds[n])} seed{'' if rows.n_seeds[n] == 1 else 's'})" for n in names])
+    arm, reference = table.arm.iloc[0], table.reference.iloc[0]
+    ax.set(ylim=(len(names) - 0.4, -0.5), xlabel=f"{arm_name(arm)} − {arm_name(reference)}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}")
+    handles = [
+        Line2D([], [], marker="|", color="0.45", ls="", label="a seed"),
+        Line2D([], [], color="0.45", lw=3.2, alpha=0.65, label="95 % over concepts"),
+        Line2D([], [], color="0.45", lw=1, label="95 % over concepts and runs"),
+    ]
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     return fig, ax

@@ -34,7 +34,8 @@ __all__ = ["CELLS", "Steering", "donors", "layers_to_patch", "patch_pairs", "ste
 
 # The four outputs that a patch can lead to: whose concept, in whose language.
 CELLS = ("own concept, own language", "other concept, own language", "own concept, other language", "other concept, other language")
-STEERED = ["control", "number", "cosine", "dose", "clean", "delta", "right", "english", "source_lang", "target_lang", "concept_id", "layer"]
+STEERED = {"control": str, "number": int, "cosine": "float32", "dose": float, "clean": float, "delta": float, "right": bool, "english": bool}
+STEERED |= {"source_lang": str, "target_lang": str, "concept_id": str, "layer": int}
 KINDS = ("same", "concept", "language", "both", "mean")
 
 
@@ -212,7 +213,9 @@ def steer_pairs(subject: Subject, items: pd.DataFrame, pivots: list[list[int]], 
         key = {"code": code, "model": subject.lm.facts(), "prompt": prompt, "items": failing.to_dict("records"), "pivots": sets, "plan": asdict(plan)}
         key["tokens"] = float(subject.facts.frequency.sum())
         parts.append(store.unit("steering", lambda p=pair, f=failing.reset_index(drop=True), s=sets: _steer_pair(subject, p, f, s, plan), **key))  # noqa: B008
-    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=STEERED)).assign(model=subject.lm.id)
+    # also without rows the columns have their types, or what stands beside them in one table would lose its own
+    nothing = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in STEERED.items()})
+    return (pd.concat(parts, ignore_index=True) if parts else nothing).assign(model=subject.lm.id)
 
 
 def _steer_pair(subject: Subject, pair: tuple[str, str], items: pd.DataFrame, pivots: list[list[int]], plan: Steering) -> pd.DataFrame:

@@ -31,6 +31,8 @@ __all__ += [
     "variation_sentences",
     "cost_sentences",
     "larger_runs",
+    "run_outcomes",
+    "replication_sentences",
     "conclusion",
 ]
 
@@ -265,8 +267,37 @@ def larger_runs(profiles: list[str]) -> dict[str, pd.DataFrame]:
     return {name: store.read("transfer_contrasts") for name in profiles if (store := Store(name)).exists("transfer_contrasts")}
 
 
-def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: float = 0.05) -> str:
-    """What becomes of the claim in the paper's title."""
+def run_outcomes(profile: str) -> pd.DataFrame | None:
+    """Outcomes of another profile's run, None where they are not there."""
+    return Store(profile).read("transfer_outcomes") if profile and Store(profile).exists("transfer_outcomes") else None
+
+
+def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
+    """What the one hypothesis of the replication came to, "" where there is none.
+
+    Args:
+        table: of ``comparison.replicated``.
+    """
+    rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
+    if "replication" not in rows.index:
+        return ""
+    row, pooled = rows.loc["replication"], rows.loc["all runs"]
+    numbers = f"{_contrast(row)} nats, {_p(row.p)}, {row.n} concepts, {row.n_seeds} new seeds"
+    if row.p < alpha:
+        text = f"**Run again with new seeds for this one hypothesis, it {'helps' if row.estimate > 0 else 'harms'}** ({numbers})."
+    else:
+        text = f"**Run again with new seeds for this one hypothesis, no difference was found** ({numbers}; one of {row.detectable:.3f} would be found four times in five)."
+    return f"{text} Over all {pooled.n_seeds} seeds the difference is {_contrast(pooled)} ({_p(pooled.p)}; the first run, which suggested the question, is part of it)."
+
+
+def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], again: pd.DataFrame | None = None, alpha: float = 0.05) -> str:
+    """What becomes of the claim in the paper's title.
+
+    Args:
+        contrasts: of ``comparison.contrasts``.
+        larger: of :func:`larger_runs`.
+        again: of ``comparison.replicated``.
+    """
     main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
     key = ("pivot_npmi", "matched")
     if key not in main.index:
@@ -282,6 +313,8 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], alpha: 
         text = (
             f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
         )
+    if again is not None and (said := replication_sentences(again, alpha)):
+        text += f" {said}"
     paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
     if paper is not None:
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"

@@ -232,14 +232,14 @@ def run_arms(
     Seeds are the outer loop, so that a run that is cut short holds complete sets of arms.
 
     Args:
-        arms: for each seed the documents of every arm.
+        arms: for each seed the documents of every arm; a seed without any is passed over.
         translation: sentences to translate, in directions in which the base is able to.
 
     Returns:
         training (arm, seed and the log), scores (``evaluation.score_words``), gains (``evaluation.sentence_gains``) and translations
         (``evaluation.TranslationTask``, empty without), these with arm, seed, tokens.
     """
-    first = next(iter(arms[0].values()))
+    first = next(tokens for own in arms for tokens in own.values())
     plan = [("none", 0, first)] + [(name, seed, tokens) for seed, own in enumerate(arms) for name, tokens in own.items()]
     asked = sha256_text(canonical([t.digest for t in tests]))
     said = sha256_text(canonical([asdict(s) for s in sentences]))
