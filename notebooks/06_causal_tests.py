@@ -369,8 +369,8 @@ display(Markdown(report_twin.intervention_sentences(projected)))
 # %% [markdown]
 # **What the twins cannot say.** Their words have no meaning but their translations: what a model learns from the company that words keep in
 # real text, and the real model seems to have learnt much that way, has no counterpart in them. A meeting in a twin is two lines next to each other, read
-# in every epoch; in real text it is two words in a document that hold dozens of others. The intervals of the effects are over concepts, given
-# these twins; how much twins differ among themselves is in the figures, and with so few of them a share found says no more than its interval.
+# in every epoch; in real text it is two words in a document that hold dozens of others. The intervals of the effects are over twins, which differ in more than
+# their concepts; those of labels and of the intervention are over concepts, given these twins. With so few of them a share found says no more than its interval.
 # Pivots are not searched for in their documents: there each concept has only one word that could be one.
 
 # %% [markdown]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats as distributions
 
 from semantic_pivots import artifacts, behavior, checkpoints, cooccurrence, figures_twin, interventions, report_twin, task, tokens, twin, twin_analysis
 from semantic_pivots.severance import EDGES, GROUPS
@@ -192,7 +193,7 @@ def planted(effect, seed=0, world="factorial", n_twins=2, path=0.0):
 
 @pytest.fixture(scope="module")
 def tests():
-    scores = pd.concat([planted(0.4, path=0.2), planted(0, 1, "placebo"), planted(0, 2, "shuffled")])
+    scores = pd.concat([planted(0.4, path=0.2, n_twins=4), planted(0, 1, "placebo"), planted(0, 2, "shuffled")])
     stages = {"level": twin_analysis.at_level(scores, CHANCE), "end": scores[scores.trained == 1]}
     return scores, pd.concat([twin_analysis.contrast_tests(s, 99, 50).assign(stage=name) for name, s in stages.items()])
 
@@ -207,15 +208,22 @@ def test_planted_effects_are_found(tests, power):
     rows = power.set_index(["stage", "world", "distractors", "dose", "contrast"])
     for contrast in ("direct", "pivot", "pivot_only - none"):
         row = rows.loc[("end", "factorial", "own group", 0, contrast)]
-        assert (row.n_twins, row.n_found, row.share, row.ci_high) == (2, 2, 1, 1) and row.ci_low == pytest.approx(0.025**0.5)  # Clopper–Pearson of 2 in 2
+        assert row.n_twins == 4 and row.n_found >= 3 and row.share == row.n_found / 4
+    row = rows.loc[("end", "factorial", "own group", 0, "direct")]
+    assert (row.n_found, row.ci_high) == (4, 1) and row.ci_low == pytest.approx(0.025**0.25)  # Clopper–Pearson of 4 in 4
     null = power[(power.world != "factorial") & power.contrast.isin(checkpoints.PRIMARY)]
     assert null.n_found.sum() / null.n_twins.sum() < 0.1
     end = scores[(scores.world == "factorial") & (scores.trained == 1) & (scores.distractors == "own group")]
     means = end.groupby("group").reciprocal_rank.mean()
     own = table[(table.world == "factorial") & (table.stage == "end") & (table.distractors == "own group") & (table.dose == 0)].set_index(["twin", "contrast"])
     expected = means[["full", "direct_only"]].mean() - means[["pivot_only", "none"]].mean()
-    assert own.estimate[("all", "direct")] == pytest.approx(expected) and own.n[("all", "direct")] == 96
-    assert own.estimate[["0", "1"]].xs("direct", level="contrast").mean() == pytest.approx(expected)
+    assert own.estimate[("all", "direct")] == pytest.approx(expected) and own.n[("all", "direct")] == 192
+    single = own.estimate[["0", "1", "2", "3"]].xs("direct", level="contrast")
+    assert single.mean() == pytest.approx(expected)
+    student = distributions.ttest_1samp(single, 0).confidence_interval()
+    assert own.loc[("all", "direct"), ["ci_low", "ci_high"]].tolist() == pytest.approx([student.low, student.high])
+    one = twin_analysis.contrast_tests(end[end.twin == "0"], 9, 50).set_index(["twin", "dose", "contrast"])
+    assert one.ci_low[("all", 0, "direct")] == one.ci_low[("0", 0, "direct")], "a single twin has only its concepts"
 
 
 def test_development_and_the_stage_of_a_level(tests):
@@ -227,7 +235,7 @@ def test_development_and_the_stage_of_a_level(tests):
     )
     for mrr, trained in ((CHANCE + 0.3, 0.5), (0.9, 1.0)):
         level = twin_analysis.at_level(scores[scores.world == "factorial"], mrr)
-        assert set(level.trained) == {trained} and set(level.distractors) == {"own group"} and len(level) == 96
+        assert set(level.trained) == {trained} and set(level.distractors) == {"own group"} and len(level) == 192
 
 
 def test_groups_drawn_anew_find_what_the_level_allows():
@@ -305,7 +313,7 @@ def test_sentences_follow_the_tables(tests, power):
     assert "shows something like it: log-ratio" in report_twin.false_positive_sentences(
         draws, tests[1].assign(ci_low=0.1), power, foreign.assign(ci_high=-0.01)
     )
-    assert report_twin.power_table(power).iloc[0, 1].startswith("2 of 2")
+    assert report_twin.power_table(power).iloc[0, 1].startswith("4 of 4")
 
 
 def test_a_killed_run_goes_on(tmp_path, monkeypatch):
@@ -321,6 +329,14 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     for name in made:
         pd.testing.assert_frame_equal(first[name], again[name])
         assert list(first[name].seed) == [0, 1]
+
+
+def test_twins_side_by_side_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMANTIC_PIVOTS_RESULTS", str(tmp_path))
+    twins = [replace(SMALL, seed=s) for s in (0, 1)]
+    alone, together = (twin.run_twins(twins, artifacts.Store(f"with-{n}"), workers=n) for n in (1, 2))
+    for name, table in alone.items():
+        pd.testing.assert_frame_equal(table, together[name])
 
 
 @pytest.mark.parametrize(

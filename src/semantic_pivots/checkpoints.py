@@ -96,14 +96,18 @@ def score_checkpoints(
         The scores of :func:`.scoring.score_items` with ``target`` (`own` or `foreign`; foreign ones of the last checkpoint only); and the models' facts.
     """
     concepts, code, parts, facts = lexicon.loc[assignment.concept_id], module_code("scoring"), [], []
+    asked = []  # made once: the same for all checkpoints
+    for pair in progress(pairs, "building items"):
+        own = task.build_items(lexicon, concepts, pair, seed)
+        prompts = task.build_prompts(lexicon, pair, n_prompt_sets, seed, concepts.index, prompt_format)
+        asked.append((prompts, {"own": own, "foreign": foreign_targets(own, lexicon, seed)}))
     for name in names:
         lm = models.load(name, device, dtype)
         facts.append(lm.facts())
-        for pair in progress(pairs, f"scoring {name}"):
-            prompts = task.build_prompts(lexicon, pair, n_prompt_sets, seed, concepts.index, prompt_format)
-            own = task.build_items(lexicon, concepts, pair, seed)
-            kinds = {"own": own} | ({"foreign": foreign_targets(own, lexicon, seed)} if name == names[-1] else {})
+        for prompts, kinds in progress(asked, f"scoring {name}"):
             for target, items in kinds.items():
+                if target == "foreign" and name != names[-1]:
+                    continue
                 key = {"code": code, "model": lm.facts(), "prompts": prompts, "items": items.to_dict("records")}
                 # called before the loop goes on, so the function sees this pair's values
                 table = store.unit("scores", lambda lm=lm, p=prompts, i=items: scoring.score_items(lm, p, i), **key)

@@ -41,6 +41,12 @@ def _row(effects: pd.DataFrame, **where) -> pd.Series | None:
     return rows.iloc[0] if len(rows) else None
 
 
+def _best_dose(effects: pd.DataFrame, control: str = "transplanted") -> pd.Series | None:
+    """The steering dose that moves the target most, beside a control; None if nothing was steered."""
+    rows = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == control)]
+    return rows.loc[rows["mean"].idxmax()] if len(rows) else None
+
+
 def _mean(row: pd.Series, digits: int = 2) -> str:
     return interval(row["mean"], row.low, row.high, digits)
 
@@ -236,9 +242,9 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
 def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     """Whether the pivot direction helps failing items."""
     rows = effects[(effects.kind == "steering") & (effects.direction == "all")]
-    if rows.empty:
+    own = _best_dose(effects, "matched")
+    if own is None:
         return "There was nothing to steer."
-    own = rows[rows.control == "matched"].sort_values("mean", ascending=False).iloc[0]
     at = rows[rows.dose == own.dose].set_index("control")
     helped = own["low"] > 0
     text = (
@@ -301,9 +307,8 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer:
                 else "which comes first cannot be told."
             )
         )
-    steer = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == "transplanted")]
-    if len(steer):
-        best = steer.sort_values("mean").iloc[-1]
+    best = _best_dose(effects)
+    if best is not None:
         parts.append(
             f"**Added** where the model fails, the pivot moves the right word by {_mean(best)} nats at its best dose, {_difference(best)} beyond a direction as near to the target (n = {best.n} concepts)"
             + (": it helps more than its nearness does." if best.difference_low > 0 else ": no more than its nearness does.")
@@ -328,12 +333,11 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
 
 def _known_others(effects: pd.DataFrame) -> str:
     discovered = _row(effects, kind="ablation", what="discovered", control="matched")
-    steer = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == "transplanted")]
+    best = _best_dose(effects)
     text = (
         f" Discovered pivots: {_difference(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n})." if discovered is not None else ""
     )
-    if len(steer):
-        best = steer.sort_values("mean").iloc[-1]
+    if best is not None:
         text += f" Added where it fails, English moves the target by {_mean(best)}, {_difference(best)} beyond a direction as near to the target ({p_value(best.p)}, n = {best.n})."
     return text
 
@@ -400,9 +404,8 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
     if len(both):
         first = bool(both.concept < both.language)
         rows.append(_claim("First the concept, then the target language", f"concept from block {_block(both.concept)}, language from block {_block(both.language)}", first, "states of another run put in at the answer position", "06"))  # fmt: skip
-    steer = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == "transplanted")]
-    if len(steer):
-        best = steer.sort_values("mean").iloc[-1]
+    best = _best_dose(effects)
+    if best is not None:
         helps, more = bool(best.low > 0), bool(best.difference_low > 0)
         rows.append(_claim("Adding the pivot helps where the model fails", f"{_mean(best)} nats at the best dose, {_difference(best)} beyond a direction as near to the target", helps and more, "failing items only", "06"))  # fmt: skip
     return pd.DataFrame(rows)

@@ -68,7 +68,7 @@ def effect_sentences(tests: pd.DataFrame, power: pd.DataFrame, level: pd.DataFra
     lines = [
         f"The real model translates words that may meet with MRR {full:.2f}. Twins in which there is something to be found come nearest to that after "
         f"{after} of their training (MRR {near:.2f}). There, "
-        f"{told('level')} (n = {own.n[('level', 0, 'direct')]} concepts). At the end, {told('end')}.",
+        f"{told('level')} (n = {own.n[('level', 0, 'direct')]} concepts in {int(found.n_twins[('level', 0, 'direct')])} twins; intervals over twins). At the end, {told('end')}.",
         f"The real experiment saw {interval(*real.loc['direct', ['estimate', 'ci_low', 'ci_high']])} and "
         f"{interval(*real.loc[PATH, ['estimate', 'ci_low', 'ci_high']])}; it finds {detectable['direct']:.2f} and {detectable[PATH]:.2f} with a power of .8.",
     ]

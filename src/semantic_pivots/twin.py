@@ -12,9 +12,14 @@ many documents whatever its group.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import multiprocessing
+import os
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -268,16 +273,45 @@ def _project_out(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, 
     return pd.concat(parts, ignore_index=True)
 
 
-def run_twins(twins: Sequence[Twin], store: Store) -> dict[str, pd.DataFrame]:
-    """The tables of :func:`run_twin` for several twins, each kept on disk when it is done."""
-    code, parts = module_code("twin"), {name: [] for name in ("scores", "behaviors", "interventions")}
+def run_twins(twins: Sequence[Twin], store: Store, workers: int | None = None) -> dict[str, pd.DataFrame]:
+    """The tables of :func:`run_twin` for several twins, each kept on disk when it is done.
+
+    Args:
+        workers: processes that make twins side by side; without it one a processor, but at least two twins for each, since a process takes about as long to begin as a
+            small twin to be made.
+    """
+    workers = max(1, min(os.cpu_count() or 1, len(twins) // 2)) if workers is None else workers
+    kept = functools.partial(_kept, store=store)
+    if workers == 1:
+        made = list(map(kept, progress(twins, "twins")))
+    else:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+        try:
+            made = list(progress(pool.map(kept, twins), "twins", len(twins)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return {name: pd.concat([tables[name] for tables in made], ignore_index=True) for name in ("scores", "behaviors", "interventions")}
+
+
+def _kept(twin: Twin, store: Store) -> dict[str, pd.DataFrame]:
+    """The tables of a twin, from disk if they are there."""
+    made, code = functools.cache(functools.partial(run_twin, twin)), module_code("twin")
+    with _one_thread():
+        names = ("scores", "behaviors", "interventions")
+        return {name: store.unit(f"twin_{name}", lambda name=name: made()[name], code=code, settings=asdict(twin)) for name in names}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small a model is no faster on more threads, and its sums are the same everywhere."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a model is no faster on more, and its sums are the same everywhere
+    torch.set_num_threads(1)
     try:
-        for twin in progress(twins, "twins"):
-            made = functools.cache(functools.partial(run_twin, twin))
-            for name, tables in parts.items():
-                tables.append(store.unit(f"twin_{name}", lambda made=made, name=name: made()[name], code=code, settings=asdict(twin)))
+        yield
     finally:
         torch.set_num_threads(threads)
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that began it is gone, be it killed: a worker that waits for more would wait forever."""
+    threading.Thread(target=lambda: (multiprocessing.parent_process().join(), os._exit(1)), daemon=True).start()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats as distributions
 from statsmodels.stats.proportion import proportion_confint
 
 from . import attribution, checkpoints, factorial, severance
@@ -39,7 +40,8 @@ def contrast_tests(scores: pd.DataFrame, n_permutations: int = 999, n_resamples:
     """The tests that were fixed for the real experiment (:func:`.checkpoints.confirmatory`), for each twin and over all (`all`), at both doses and each.
 
     Returns:
-        world, distractors, twin, dose (documents an edge; 0: both), and the columns of :func:`.factorial.contrasts`.
+        world, distractors, twin, dose (documents an edge; 0: both), and the columns of :func:`.factorial.contrasts`. In the rows of `all` the interval is Student's over
+        twins, where there are several: another twin has other words, weights and orders of documents, and twins differ in more than their concepts.
     """
     rows = []
     for (world, distractors), whole in progress(list(scores.groupby(["world", "distractors"], sort=False)), "testing twins"):
@@ -48,7 +50,18 @@ def contrast_tests(scores: pd.DataFrame, n_permutations: int = 999, n_resamples:
                 outcome = own[["concept_id", *OUTCOMES]].assign(direction="both")
                 table = checkpoints.confirmatory(outcome, own[DRAWN], chance_mrr(), n_permutations, n_resamples, seed)
                 rows.append(table.assign(world=world, distractors=distractors, twin=twin, dose=dose))
-    return pd.concat(rows, ignore_index=True)
+    return _over_twins(pd.concat(rows, ignore_index=True))
+
+
+def _over_twins(tests: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """The tests with Student's interval over twins in the rows of `all`."""
+    keys = ["world", "distractors", "dose", "contrast", "direction", "outcome"]
+    single = tests[tests.twin != "all"].groupby(keys).estimate.agg(["mean", "sem", "count"]).reset_index()
+    spread = tests[keys].merge(single, on=keys, how="left", validate="many_to_one").set_index(tests.index)
+    several = (tests.twin == "all") & (spread["count"] > 1)
+    reach = distributions.t.ppf(0.5 + level / 2, spread["count"][several] - 1) * spread["sem"][several]
+    tests.loc[several, "ci_low"], tests.loc[several, "ci_high"] = spread["mean"][several] - reach, spread["mean"][several] + reach
+    return tests
 
 
 def redrawn(scores: pd.DataFrame, n_draws: int, n_permutations: int = 199, seed: int = 0, alpha: float = 0.05) -> pd.DataFrame:
