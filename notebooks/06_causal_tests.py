@@ -613,7 +613,7 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses", "twin_tests"]
 claims = report_interventions.claims_table({n: store.read(n) for n in names}, found, crossings, model)
 store.write("claims", claims, facts, [*names, "intervention_effects"])
-display(claims.style.hide(axis="index"), Markdown(report_interventions.verdict_sentence(claims)))
+display(report_interventions.claims_view(claims), Markdown(report_interventions.verdict_sentence(claims)))
 
 # %% [markdown]
 # ## What to conclude

@@ -22,7 +22,7 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["claims_table", "verdict_sentence"]
+__all__ += ["claims_table", "claims_view", "verdict_sentence"]
 
 COVARIATES = {
     "n_directions": "directions",
@@ -409,6 +409,16 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
         helps, more = bool(best.low > 0), bool(best.difference_low > 0)
         rows.append(_claim("Adding the pivot helps where the model fails", f"{_mean(best)} nats at the best dose, {_difference(best)} beyond a direction as near to the target", helps and more, "failing items only", "06"))  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def claims_view(claims: pd.DataFrame) -> pd.io.formats.style.Styler:
+    """The table of claims for reading: text begins at the left, and the same table gives the same HTML."""
+    return (
+        claims.style.set_uuid("claims")
+        .hide(axis="index")
+        .set_properties(**{"text-align": "left"})
+        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+    )
 
 
 def _block(layer: float) -> str:
