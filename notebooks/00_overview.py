@@ -32,18 +32,8 @@ model = "packaged:gemma-3-270m"
 # %%
 from IPython.display import Markdown, display
 
-from semantic_pivots import (
-    artifacts,
-    figures,
-    report,
-    report_behavior,
-    report_causal,
-    report_interventions,
-    report_layers,
-    report_pivots,
-    report_transfer,
-    task,
-)
+from semantic_pivots import artifacts, figures, report, report_behavior, report_causal, report_layers, report_pivots, report_transfer, task
+from semantic_pivots.report_interventions import claims_view
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
 figures.use_style()
@@ -152,7 +142,7 @@ display(Markdown(report_causal.verdict(hypotheses)))
 # well or the sign is other, *cannot be told* that the test would not have seen an effect of the size a twin with known truth shows (notebook 06).
 
 # %%
-report_interventions.claims_view(store.read("claims"))
+claims_view(store.read("claims"))
 
 # %% [markdown]
 # ## How the measure is controlled
