@@ -74,7 +74,7 @@
 # run was stopped with no outcome looked at, and four things were changed: drawn arms are drawn anew for each run, the variance of runs is pooled, `random` is trained too, and the
 # budget was cut so that it fits. The words "suggested, not shown" for an interval above zero that does not survive Holm were added to the conclusion *after* the result was seen; the test was not.
 #
-# **A replication, fixed after that result.** The first run left the claim suggested, and showed why: between words the intervals are narrow, between runs they are not. So the
+# **A replication, fixed after that result.** The first run left the claim suggested, and showed why: over words its interval is narrow, over runs, whose variance is estimated from all arms, it is not. So the
 # claim's contrast is run again, and this was fixed before any of its runs was started: one hypothesis, `pivot_npmi` − `matched`; eight new seeds (3 to 10), with new orders of
 # documents and new draws of `matched`; everything else as above, the same words, outcome, budget and test, two-sided at .05. Its verdict is that of the new seeds alone; the
 # estimate from all seeds stands beside it. (For want of time fewer seeds were thought of for a while; no outcome is looked at before all eight are there.)
