@@ -13,8 +13,10 @@ import argparse
 import ast
 import contextlib
 import json
+import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +38,7 @@ __all__ = ["Stage", "RunError", "find_stages", "read_profile", "parse_overrides"
 
 SOURCES = ROOT / "notebooks"
 INPUTS_NOT_MADE = ("lexicon", "forms", "corpus", "corpus_dictionary", "parallel", "known_corpus")
+LIBRARY_LOGS = ("asyncio", "papermill", "traitlets")
 RUN_NOISE = ("execution", "papermill")  # cell and notebook metadata that differs from run to run
 
 
@@ -380,6 +383,25 @@ def synchronise(stages: list[Stage]) -> None:
             _write_notebook(_without_noise(jupytext.reads(stage.source, fmt="py:percent")), path)
 
 
+@contextlib.contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Ctrl-C without the libraries' lines: the kernel dies of it too, which they would report with a traceback, some of it only as the process ends."""
+
+    def interrupt(*_) -> None:
+        for name in LIBRARY_LOGS:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # deaf to Ctrl-C, or somebody else's to handle
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m semantic_pivots.run", description="Execute the notebooks of a profile.")
@@ -402,7 +424,8 @@ def main(arguments: list[str] | None = None) -> int:
         started = time.monotonic()
         for number, stage in enumerate(chosen, 1):
             print(f"[{number}/{len(chosen)}] ", end="")
-            run_stage(stage, parameters[stage.name], options.profile, options.force)
+            with _quiet_interrupt():
+                run_stage(stage, parameters[stage.name], options.profile, options.force)
         print(
             f"profile {options.profile}: all notebooks are up to date after {time.monotonic() - started:.0f} s; tables in {_shown(Store(options.profile).folder)}"
         )
