@@ -33,9 +33,10 @@ SMALL = {
 }
 
 
-def pytest_collection_modifyitems(items):
-    """Fast tests first, the end-to-end run last."""
-    items.sort(key=lambda item: item.get_closest_marker("smoke") is not None)
+def pytest_collection_modifyitems(config, items):
+    """Fast tests first, the end-to-end run last; first where processes share the tests, since one has it to do and the others all the rest."""
+    shared = hasattr(config, "workerinput")
+    items.sort(key=lambda item: (item.get_closest_marker("smoke") is not None) != shared)
 
 
 def make_tokenizer(bos=True):
