@@ -118,7 +118,11 @@ display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(mode
 
 # %%
 display(
-    Markdown(report_transfer.conclusion(store.read("transfer_contrasts"), report_transfer.larger_runs(["long", "smollm2"]), store.read("transfer_replication")))
+    Markdown(
+        report_transfer.conclusion(
+            store.read("transfer_contrasts"), report_transfer.larger_runs(["variations", "long", "smollm2"]), store.read("transfer_replication")
+        )
+    )
 )
 
 # %% [markdown]

@@ -52,6 +52,19 @@ def test_larger_runs_are_named():
     better = contrasts.assign(p=1e-4, estimate=0.3)
     assert "A larger run says otherwise" in report_transfer.conclusion(contrasts, {"long": better})
     assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts})
+    assert "**long.** Words that were held out" in report_transfer.larger_sentences("long", contrasts)
+    assert "`long` (`python -m semantic_pivots.run --profile long" in report_transfer.missing_sentence(["long"]) and report_transfer.missing_sentence([]) == ""
+
+
+def test_a_run_of_variations_alone_has_no_verdict_of_its_own():
+    effects = {"none": 0.0, "random": 0.0, "bilingual": 0.1, "direct": 0.4, "anti_pivot": 0.0, "pivot_mixed": 0.5, "matched_mixed": 0.1}
+    alone = comparison.contrasts(comparison.outcome_table(make_scores(effects), COUNTS), n_resamples=100)
+    text = report_transfer.larger_sentences("variations", alone)
+    assert not alone.confirmatory.any() and "**variations.** Variations, each" in text and "1 of 1 differs after Holm" in text
+    assert "translations meet − mixed documents +0." in text and "None of the contrasts" not in text
+    assert "1 of 1 differs after Holm" in report_transfer.conclusion(table_of()[1], {"variations": alone})
+    fig, axes = figures_transfer.forest(alone)
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["95 % over concepts", "95 % over concepts and runs"]
 
 
 def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
@@ -72,7 +85,7 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
 def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     first, contrasts = table_of()
     two = comparison.outcome_table(make_scores({"none": 0.0, "matched": 0.1, "pivot_npmi": effect}, seeds=range(3, 8)), COUNTS)
-    table, singles = comparison.replicated(first, two, n_resamples=50)
+    table, singles = comparison.replicated(first, contrasts, two, n_resamples=50)
     rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
     assert rows.n_seeds.to_dict() == {"first run": 3, "replication": 5, "all runs": 8}
     assert rows.estimate["all runs"] == pytest.approx((3 * rows.estimate["first run"] + 5 * rows.estimate["replication"]) / 8)
@@ -88,11 +101,11 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
 def test_a_replication_needs_runs_of_its_own_and_may_be_missing():
     first, contrasts = table_of()
     with pytest.raises(ValueError, match="seed 0 is in both runs"):
-        comparison.replicated(first, first)
-    alone, singles = comparison.replicated(first, n_resamples=50)
+        comparison.replicated(first, contrasts, first)
+    alone, singles = comparison.replicated(first, contrasts, n_resamples=50)
     assert set(alone.run) == {"first run"} and len(singles) == 3
     assert report_transfer.replication_sentences(alone) == "" and "Run again" not in report_transfer.conclusion(contrasts, {}, alone)
-    nothing, singles = comparison.replicated(first[first.arm != "matched"], n_resamples=50)
+    nothing, singles = comparison.replicated(first[first.arm != "matched"], contrasts, n_resamples=50)
     assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_outcomes("") is None
 
 

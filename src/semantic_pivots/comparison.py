@@ -223,14 +223,17 @@ def contrasts(outcomes: pd.DataFrame, n_resamples: int = 2000, seed: int = 0, co
     return table
 
 
-def replicated(first: pd.DataFrame, again: pd.DataFrame | None = None, n_resamples: int = 2000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def replicated(
+    first: pd.DataFrame, found: pd.DataFrame, again: pd.DataFrame | None = None, n_resamples: int = 2000, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The first of the fixed contrasts in the first run, in a second with other seeds, and in both together.
 
     The second run is a test of one hypothesis, so that its p needs no correction; its variance of runs is its own.
 
     Args:
         first: of :func:`outcome_table`.
-        again: the same of the second run, whose seeds are others; None if there is none.
+        found: of :func:`contrasts`, for the first run.
+        again: outcomes of the second run, whose seeds are others; None if there is none.
 
     Returns:
         run (`first run`, `replication`, `all runs`) and the columns of :func:`contrasts`; run, seed, difference (of the primary outcome and split, mean over concepts).
@@ -239,42 +242,22 @@ def replicated(first: pd.DataFrame, again: pd.DataFrame | None = None, n_resampl
         ValueError: if the two have a seed in common.
     """
     arm, reference = CONFIRMATORY[0]
-    runs = {"first run": first}
+    runs = {"first run": first[first.arm.isin([arm, reference])]}
     if again is not None:
-        both = [part[part.arm.isin([arm, reference])] for part in (first, again)]
-        if common := sorted(set(both[0].seed) & set(both[1].seed)):
+        own = again[again.arm.isin([arm, reference])]
+        if common := sorted(set(runs["first run"].seed) & set(own.seed)):
             raise ValueError(f"seed {common[0]} is in both runs: a replication needs runs of its own")
-        runs |= {"replication": again, "all runs": pd.concat(both, ignore_index=True)}
-    tables, singles = [], []
+        runs |= {"replication": own, "all runs": pd.concat([runs["first run"], own], ignore_index=True)}
+    columns = "run arm reference split outcome n n_seeds estimate ci_low ci_high mixed_low mixed_high p p_holm se df detectable".split()
+    tables, singles = [pd.DataFrame(columns=columns)], [pd.DataFrame(columns=["run", "seed", "difference"])]
     for name, outcomes in runs.items():
-        if {arm, reference} <= set(outcomes.arm):
-            table = contrasts(outcomes, n_resamples, seed, CONFIRMATORY if name == "first run" else CONFIRMATORY[:1])
-            tables.append(table[(table.arm == arm) & (table.reference == reference)].assign(run=name))
+        if outcomes.arm.nunique() == 2:
+            table = found if name == "first run" else contrasts(outcomes, n_resamples, seed, CONFIRMATORY[:1])
+            tables.append(table[(table.arm == arm) & (table.reference == reference)].assign(run=name)[columns])
             wide = outcome_by_concept(outcomes, PRIMARY_SPLIT, PRIMARY_OUTCOME)
             seeds = [s for s in wide[arm] if s in wide[reference]]
             singles.append(pd.DataFrame({"run": name, "seed": seeds, "difference": differences(wide, arm, reference).mean(0)}))
-    columns = [
-        "run",
-        "arm",
-        "reference",
-        "split",
-        "outcome",
-        "n",
-        "n_seeds",
-        "estimate",
-        "ci_low",
-        "ci_high",
-        "mixed_low",
-        "mixed_high",
-        "p",
-        "p_holm",
-        "se",
-        "df",
-        "detectable",
-    ]
-    if not tables:
-        return pd.DataFrame(columns=columns), pd.DataFrame(columns=["run", "seed", "difference"])
-    return pd.concat(tables, ignore_index=True)[columns], pd.concat(singles, ignore_index=True)
+    return tuple(pd.concat(parts[1:] or parts, ignore_index=True) for parts in (tables, singles))
 
 
 def by_direction(outcomes: pd.DataFrame, arm: str, reference: str, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -115,6 +115,17 @@ def learning(training: pd.DataFrame, kinds: dict[str, str]) -> tuple[Figure, np.
     return fig, axes
 
 
+INTERVALS = (
+    Line2D([], [], color="0.45", lw=3.2, alpha=0.65, label="95 % over concepts"),
+    Line2D([], [], color="0.45", lw=1, label="95 % over concepts and runs"),
+)
+
+
+def _intervals(ax: Axes, row: pd.Series, y: float, color: str) -> None:
+    ax.plot([row.mixed_low, row.mixed_high], [y, y], color=color, lw=1)
+    ax.plot([row.ci_low, row.ci_high], [y, y], color=color, lw=3.2, solid_capstyle="butt", alpha=0.65)
+
+
 def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[str, ...] = ("heldout", "never", "seen")) -> tuple[Figure, np.ndarray]:
     """Differences of arms with 95 % intervals, a panel a set of words: thick over concepts, thin over concepts and runs (mixed model).
 
@@ -132,8 +143,7 @@ def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[st
                 continue
             row, own = part.loc[pair], pair in fixed and bool(part.loc[pair].confirmatory)
             color = COLORS[0] if own else "0.45"
-            ax.plot([row.mixed_low, row.mixed_high], [y, y], color=color, lw=1)
-            ax.plot([row.ci_low, row.ci_high], [y, y], color=color, lw=3.2, solid_capstyle="butt", alpha=0.65)
+            _intervals(ax, row, y, color)
             ax.plot(row.estimate, y, "o" if own else "D", ms=5.5, mfc=color if own else "white", mec=color)
         ax.axvline(0, color="0.5", ls="--", lw=1)
         if fixed and len(fixed) < len(pairs):
@@ -150,9 +160,8 @@ def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[st
     handles = [
         Line2D([], [], marker="o", color=COLORS[0], ls="", label="fixed before the runs"),
         Line2D([], [], marker="D", mfc="white", color="0.45", ls="", label="for comparison"),
-        Line2D([], [], color="0.45", lw=3.2, alpha=0.65, label="95 % over concepts"),
-        Line2D([], [], color="0.45", lw=1, label="95 % over concepts and runs"),
     ]
+    handles = [*(handles if fixed else []), *INTERVALS]
     fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
     return fig, axes[0]
 
@@ -222,8 +231,7 @@ def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axe
     rows = table.set_index("run")
     for y, name in enumerate(names):
         row, color = rows.loc[name], COLORS[0] if name == "replication" else "0.45"
-        ax.plot([row.mixed_low, row.mixed_high], [y, y], color=color, lw=1)
-        ax.plot([row.ci_low, row.ci_high], [y, y], color=color, lw=3.2, solid_capstyle="butt", alpha=0.65)
+        _intervals(ax, row, y, color)
         ax.plot(row.estimate, y, "o", ms=6, color=color)
         own = singles[singles.run == name].difference
         ax.plot(own, np.full(len(own), y + 0.27), "|", ms=8, color=color)
@@ -233,8 +241,7 @@ def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axe
     ax.set(ylim=(len(names) - 0.4, -0.5), xlabel=f"{arm_name(arm)} − {arm_name(reference)}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}")
     handles = [
         Line2D([], [], marker="|", color="0.45", ls="", label="a seed"),
-        Line2D([], [], color="0.45", lw=3.2, alpha=0.65, label="95 % over concepts"),
-        Line2D([], [], color="0.45", lw=1, label="95 % over concepts and runs"),
+        *INTERVALS,
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     return fig, ax

@@ -31,6 +31,8 @@ __all__ += [
     "variation_sentences",
     "cost_sentences",
     "larger_runs",
+    "larger_sentences",
+    "missing_sentence",
     "run_outcomes",
     "replication_sentences",
     "conclusion",
@@ -238,7 +240,18 @@ def variation_sentences(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
     adjusted = holm(part.p.to_numpy())
     rows = "; ".join(f"{arm_name(r.arm)} {_contrast(r)} (p = {r.p:.3f}, Holm {q:.3f})" for r, q in zip(part.itertuples(), adjusted))
     found = int((adjusted < alpha).sum())
-    return f"Variations, each against documents of its own languages, sources and lengths: {rows}; {found} of {len(part)} differ{'s' if found == 1 else ''} after Holm."
+    return (
+        f"Variations, each against documents of its own languages, sources and lengths: {rows}; {found} of {len(part)} differ{'s' if found == 1 else ''} after Holm. "
+        f"A difference of {part.detectable.min():.3f} to {part.detectable.max():.3f} nats would be found four times in five without that correction."
+    )
+
+
+def comparison_sentences(contrasts: pd.DataFrame) -> str:
+    """Arms that are compared without a hypothesis: direct meetings and poverty in pivots."""
+    part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio")].set_index(["arm", "reference"])
+    pairs = [("pivot_mixed", "bilingual"), ("direct", "bilingual"), ("anti_pivot", "random"), ("bilingual", "random")]
+    said = [f"{arm_name(a)} − {arm_name(b)} {_contrast(part.loc[a, b])} ({_p(part.loc[a, b].p)})" for a, b in pairs if (a, b) in part.index]
+    return f"For comparison: {'; '.join(said)}." if said else ""
 
 
 def cost_sentences(transfer: pd.DataFrame) -> str:
@@ -265,6 +278,20 @@ def cost_sentences(transfer: pd.DataFrame) -> str:
 def larger_runs(profiles: list[str]) -> dict[str, pd.DataFrame]:
     """Contrasts of other profiles whose results are there, by profile."""
     return {name: store.read("transfer_contrasts") for name in profiles if (store := Store(name)).exists("transfer_contrasts")}
+
+
+def larger_sentences(name: str, contrasts: pd.DataFrame) -> str:
+    """What another profile's run came to."""
+    fixed = [verdict(contrasts), power_sentences(contrasts)] if contrasts.confirmatory.any() else []
+    said = [*fixed, variation_sentences(contrasts), comparison_sentences(contrasts), secondary_sentences(contrasts)]
+    return " ".join([f"**{name}.**", *filter(None, said)])
+
+
+def missing_sentence(profiles: list[str]) -> str:
+    """How to make the runs that are not there, "" if all are."""
+    made = {"smollm2": "`python -m semantic_pivots.transfer`"}
+    rows = [f"`{p}` ({made.get(p, f'`python -m semantic_pivots.run --profile {p} --only 05`')})" for p in profiles]
+    return f"Not run yet: {', '.join(rows)}; `--only 05 --force` then shows them here." if rows else ""
 
 
 def run_outcomes(profile: str) -> pd.DataFrame | None:
@@ -341,4 +368,6 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], again: 
             if (other.p.iloc[0] < alpha) != (row.p_holm < alpha) or other.p.iloc[0] < alpha and (other.estimate.iloc[0] > 0) != (row.estimate > 0):
                 text += " **A larger run says otherwise.**"
             text += f" The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, {other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
+        elif said := variation_sentences(table):
+            text += f" {said}"
     return text
