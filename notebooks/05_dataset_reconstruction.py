@@ -77,7 +77,7 @@
 # **A replication, fixed after that result.** The first run left the claim suggested, and showed why: over words its interval is narrow, over runs, whose variance is estimated from all arms, it is not. So the
 # claim's contrast is run again, and this was fixed before any of its runs was started: one hypothesis, `pivot_npmi` − `matched`; eight new seeds (3 to 10), with new orders of
 # documents and new draws of `matched`; everything else as above, the same words, outcome, budget and test, two-sided at .05. Its verdict is that of the new seeds alone; the
-# estimate from all seeds stands beside it. (For want of time fewer seeds were thought of for a while; no outcome is looked at before all eight are there.)
+# estimate from all seeds stands beside it. (For want of time fewer seeds were thought of for a while; no outcome was looked at before all eight were there.)
 
 # %% [markdown]
 # ## Parameters
@@ -324,9 +324,8 @@ main = again[(again.split == comparison.PRIMARY_SPLIT) & (again.outcome == compa
 if len(main):
     fig, ax = figures_transfer.replication(main, singles)
     figures.save(fig, "05_replication", main, profile, base_model)
-display(
-    Markdown(report_transfer.replication_sentences(again) or "There is none here: `python -m semantic_pivots.run --profile replication --only 05` makes it.")
-)
+said = report_transfer.replication_sentences(again) or "There is none here: `python -m semantic_pivots.run --profile replication --only 05` makes it."
+display(Markdown(said), Markdown(report_transfer.replication_details(again)))
 
 # %% [markdown]
 # **Sentences.** How much more probable a held-out sentence is after its own translation than after another sentence of like length, and chrF++ where the base is able:

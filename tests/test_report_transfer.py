@@ -93,6 +93,10 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     own = contrasts[contrasts.confirmatory & (contrasts.arm == "pivot_npmi") & (contrasts.reference == "matched")].iloc[0]
     assert rows.loc["first run", ["estimate", "p_holm", "mixed_low"]].tolist() == own[["estimate", "p_holm", "mixed_low"]].tolist()
     pd.testing.assert_series_equal(singles.groupby("run").difference.mean(), rows.estimate.sort_index(), check_names=False)
+    details = report_transfer.replication_details(table)
+    assert f"on seen words {table[(table.run == 'replication') & (table.split == 'seen') & (table.outcome == 'log_ratio')].estimate.iloc[0]:+.3f}" in details
+    still = table.assign(p=table.p.where(~table.outcome.isin(["mrr", "top1"]), 0.9))
+    assert ("no change of ranks" in report_transfer.replication_details(still)) == (rows.p["replication"] < 0.05)
     assert said in report_transfer.replication_sentences(table) and said in report_transfer.conclusion(contrasts, {}, table)
     fig, ax = figures_transfer.replication(rows.reset_index(), singles)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first run (3 seeds)", "replication (5 seeds)", "all runs (8 seeds)"]
@@ -104,7 +108,9 @@ def test_a_replication_needs_runs_of_its_own_and_may_be_missing():
         comparison.replicated(first, contrasts, first)
     alone, singles = comparison.replicated(first, contrasts, n_resamples=50)
     assert set(alone.run) == {"first run"} and len(singles) == 3
-    assert report_transfer.replication_sentences(alone) == "" and "Run again" not in report_transfer.conclusion(contrasts, {}, alone)
+    assert report_transfer.replication_details(alone) == report_transfer.replication_sentences(alone) == "" and "Run again" not in report_transfer.conclusion(
+        contrasts, {}, alone
+    )
     nothing, singles = comparison.replicated(first[first.arm != "matched"], contrasts, n_resamples=50)
     assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_outcomes("") is None
 

@@ -35,6 +35,7 @@ __all__ += [
     "missing_sentence",
     "run_outcomes",
     "replication_sentences",
+    "replication_details",
     "conclusion",
 ]
 
@@ -315,6 +316,33 @@ def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
     else:
         text = f"**Run again with new seeds for this one hypothesis, no difference was found** ({numbers}; one of {row.detectable:.3f} would be found four times in five)."
     return f"{text} Over all {pooled.n_seeds} seeds the difference is {_contrast(pooled)} ({_p(pooled.p)}; the first run, which suggested the question, is part of it)."
+
+
+def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
+    """What the replication shows beside its hypothesis, "" where there is none.
+
+    Args:
+        table: of ``comparison.replicated``.
+    """
+    rows = table[table.run == "replication"].set_index(["split", "outcome"])
+    if rows.empty:
+        return ""
+    names = {
+        ("never", "log_ratio"): "on words that never meet",
+        ("seen", "log_ratio"): "on seen words",
+        ("heldout", "score"): "Score",
+        ("heldout", "mrr"): "MRR",
+    }
+    names |= {("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats a token"}
+    said = [f"{name} {_contrast(rows.loc[key], 4 if key[1] == 'score' else 3)}" for key, name in names.items() if key in rows.index]
+    text = f"Beside the hypothesis, by the new seeds: {'; '.join(said)}."
+    ranks = rows[rows.index.isin([("heldout", "mrr"), ("heldout", "top1")])]
+    if rows.loc[("heldout", "log_ratio")].p < alpha and len(ranks) and (ranks.p > alpha).all():
+        text += " So probabilities move, and no change of ranks was found: the translation gains on the other words and seldom passes one."
+    gain = rows[rows.index.isin([("parallel", "sentence_gain")])]
+    if len(gain) and gain.p.iloc[0] < alpha and np.sign(gain.estimate.iloc[0]) != np.sign(rows.loc[("heldout", "log_ratio")].estimate):
+        text += " **Sentences go the other way.**"
+    return text
 
 
 def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], again: pd.DataFrame | None = None, alpha: float = 0.05) -> str:
