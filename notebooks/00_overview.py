@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer_contrasts, transfer_replication, claims]
+#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer_contrasts, transfer_replication, transfer_spelling, claims]
 #     writes: []
 # ---
 
@@ -117,13 +117,9 @@ display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(mode
 # that no chosen document shows beside their translation.
 
 # %%
-display(
-    Markdown(
-        report_transfer.conclusion(
-            store.read("transfer_contrasts"), report_transfer.larger_runs(["variations", "long", "smollm2"]), store.read("transfer_replication")
-        )
-    )
-)
+larger = report_transfer.larger_runs(["variations", "long", "smollm2"])
+tables = [store.read(f"transfer_{name}") for name in ("contrasts", "replication", "spelling")]
+display(Markdown(report_transfer.conclusion(tables[0], larger, *tables[1:])))
 
 # %% [markdown]
 # ### An experiment: words that were never allowed to meet (notebook 06)

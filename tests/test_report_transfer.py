@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semantic_pivots import comparison, figures_transfer, report_transfer
+from semantic_pivots import comparison, figures_transfer, report_selection, report_transfer
 from semantic_pivots.transfer import Recipe
 from tests.test_evaluation import COUNTS, make_scores
 
@@ -154,6 +154,50 @@ def test_tables_and_sentences_of_the_parts():
     assert "was not shown" in report_transfer.ability_sentences(ability, "sig")
     assert "there the arms are compared" in report_transfer.ability_sentences(ability.assign(able=True), "sig")
     counts = pd.DataFrame({"concept_id": ["a", "b", "b"], "first": "en", "second": ["fr", "fr", "ja"], "n_both": [0, 2, 1]})
-    exposure = report_transfer.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}))
+    exposure = report_selection.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}))
     assert exposure.iloc[0].tolist() == ["matched to ours", 0, 3, "1 of 1"]
     assert figures_transfer.arm_name("matched_mixed") == "matched to pivots, mixed documents" and figures_transfer.arm_name("pivot_npmi") == "pivots, ours"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "share"),
+    [("radio", "Radio", 1.0), ("élève", "eleve", 1.0), ("chat", "cat", 6 / 7), ("几何", "幾何", 0.5), ("dog", "犬", 0.0), ("a", "", 0.0)],
+)
+def test_spelling_is_the_share_of_common_characters(first, second, share):
+    assert comparison.spelling(first, second) == pytest.approx(share) == pytest.approx(comparison.spelling(second, first))
+
+
+def spelled_world():
+    """Concepts whose words are alike in two languages of one script (0), otherwise spelled there (1), and pairs of two scripts; the effect is where words are alike."""
+    ids = [f"c{i}" for i in range(40)]
+    lexicon = pd.DataFrame({"en": "radio", "fr": ["radio" if i % 2 else "chien" for i in range(40)], "ja": "犬"}, index=ids)
+    rng = np.random.default_rng(0)
+    rows = [
+        {"arm": arm, "seed": seed, "tokens": 1, "split": "heldout", "source_lang": "en", "target_lang": target, "concept_id": c}
+        | {"log_ratio": 2 + 0.01 * rng.standard_normal() + (0.5 if arm == "pivot_npmi" and target == "fr" and i % 2 else 0)}
+        for arm, seeds in (("none", [0]), ("matched", range(3)), ("pivot_npmi", range(3)))
+        for seed in seeds
+        for target in ("fr", "ja")
+        for i, c in enumerate(ids)
+    ]
+    return pd.DataFrame(rows).reindex(columns=["arm", "seed", "tokens", "split", "source_lang", "target_lang", "concept_id", *comparison.OUTCOMES]), lexicon
+
+
+def test_the_contrast_by_spelling_finds_where_it_is():
+    outcomes, lexicon = spelled_world()
+    spelled = comparison.by_spelling({"first run": outcomes}, lexicon).set_index("spelling")
+    assert spelled.n.to_dict() == {"alike": 20, "otherwise": 20, "another script": 40} and (spelled.n_seeds == 3).all()
+    assert spelled.estimate.round(1).to_dict() == {"alike": 0.5, "otherwise": 0.0, "another script": 0.0} and spelled.base.round(1).eq(2).all()
+    text = report_transfer.spelling_sentence(spelled.reset_index())
+    assert "of which this is 25 %" in text and "words that can be copied" in text
+    assert "By spelling" in report_transfer.conclusion(table_of()[1], {}, None, spelled.reset_index())
+    fig, ax = figures_transfer.spelling(spelled.reset_index())
+    assert [t.get_text().split("\n")[0] for t in ax.get_yticklabels()] == ["spelled alike", "same script,", "another script"]
+
+
+def test_no_contrast_by_spelling_without_its_arms():
+    outcomes, lexicon = spelled_world()
+    nothing = comparison.by_spelling({"first run": outcomes[outcomes.arm != "matched"]}, lexicon)
+    assert (
+        nothing.empty and report_transfer.spelling_sentence(nothing) == "" and "By spelling" not in report_transfer.conclusion(table_of()[1], {}, None, nothing)
+    )

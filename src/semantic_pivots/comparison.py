@@ -12,7 +12,9 @@ differences, [concept × seed]. Two intervals are given:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,13 +36,16 @@ __all__ = [
     "detectable",
     "contrasts",
 ]
-__all__ += ["by_direction", "transfer_table", "contrast_pairs", "replicated"]
+__all__ += ["by_direction", "by_spelling", "spelling", "transfer_table", "contrast_pairs", "replicated"]
 
 # Fixed before any pivot arm was trained (notebook 05): these contrasts, this outcome, these words; Holm over the contrasts.
 CONFIRMATORY = (("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("pivot_paper", "bilingual"))
 PRIMARY_OUTCOME, PRIMARY_SPLIT = "log_ratio", "heldout"
 OUTCOMES = ("log_ratio", "score", "mrr", "top1", "sentence_gain", "chrf")
 BASE = "none"
+ALIKE = 0.5  # share of common characters from which two words are spelled alike
+SPELLINGS = ("alike", "otherwise", "another script")
+SCRIPTS = {"en": "Latin", "fr": "Latin", "zh": "Han", "ja": "Han"}  # Japanese words share Han characters with Chinese ones
 
 
 def outcome_table(scores: pd.DataFrame, counts: pd.DataFrame, gains: pd.DataFrame | None = None, translations: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -273,6 +278,40 @@ def by_direction(outcomes: pd.DataFrame, arm: str, reference: str, n_resamples: 
         if len(values) > 1:
             rows.append((f"{source}-{target}", split, len(values), *bootstrap_interval(values, n_resamples=n_resamples, seed=seed)))
     return pd.DataFrame(rows, columns=["direction", "split", "n", "estimate", "ci_low", "ci_high"])
+
+
+def spelling(first: str, second: str) -> float:
+    """Share of two words' characters that they have in common, in order, case and accents aside (Ratcliff and Obershelp's ratio, of ``difflib``)."""
+    plain = ["".join(c for c in unicodedata.normalize("NFKD", w).casefold() if not unicodedata.combining(c)) for w in (first, second)]
+    return difflib.SequenceMatcher(None, *plain, autojunk=False).ratio()
+
+
+def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.DataFrame:
+    """The first of the fixed contrasts, primary outcome and split, by how the two words of an item are written.
+
+    Args:
+        runs: outcomes (:func:`outcome_table`) of each run.
+        lexicon: indexed by concept_id, with a column for each language.
+
+    Returns:
+        run, spelling (`alike`: the same string, or at least half of the characters in common; `otherwise`, in the same script; `another script`), n (concepts), n_seeds,
+        base (the outcome without further training), estimate, low, high, p (mixed model). A group of fewer than two concepts is left out.
+    """
+    (arm, reference), rows = CONFIRMATORY[0], []
+    for run, outcomes in runs.items():
+        if not {arm, reference, BASE} <= set(outcomes.arm):
+            continue
+        part = outcomes[(outcomes.split == PRIMARY_SPLIT) & outcomes[PRIMARY_OUTCOME].notna()]
+        items = part[["concept_id", "source_lang", "target_lang"]].drop_duplicates()
+        alike = [spelling(lexicon.at[c, a], lexicon.at[c, b]) >= ALIKE for c, a, b in items.itertuples(index=False)]
+        same = items.source_lang.map(SCRIPTS) == items.target_lang.map(SCRIPTS)
+        part = part.merge(items.assign(spelling=np.where(alike, SPELLINGS[0], np.where(same, SPELLINGS[1], SPELLINGS[2]))))
+        for kind in SPELLINGS:
+            wide = outcome_by_concept(part[part.spelling == kind], PRIMARY_SPLIT, PRIMARY_OUTCOME)
+            if len(wide) > 1 and len(values := differences(wide, arm, reference)) > 1:
+                mixed = mixed_difference(values, runs=run_square(wide))
+                rows.append((run, kind, *values.shape, wide[BASE].mean().iloc[0], *(mixed[k] for k in ("estimate", "low", "high", "p"))))
+    return pd.DataFrame(rows, columns=["run", "spelling", "n", "n_seeds", "base", "estimate", "low", "high", "p"])
 
 
 def transfer_table(outcomes: pd.DataFrame, losses: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

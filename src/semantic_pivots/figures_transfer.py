@@ -245,3 +245,28 @@ def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axe
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     return fig, ax
+
+
+def spelling(spelled: pd.DataFrame) -> tuple[Figure, Axes]:
+    """The claim's contrast by how the two words are written, with the mixed model's 95 % intervals, a color a run.
+
+    Args:
+        spelled: of ``comparison.by_spelling``.
+    """
+    kinds, runs = list(dict.fromkeys(spelled.spelling)), list(dict.fromkeys(spelled.run))
+    fig, ax = plt.subplots(figsize=(7.2, 0.6 * len(kinds) + 1.4), layout="constrained")
+    for i, run in enumerate(runs):
+        color, marker = (COLORS[0], "o") if run == "replication" else ("0.45", "s")
+        rows = spelled[spelled.run == run]
+        y = rows.spelling.map(kinds.index) + 0.24 * (i - (len(runs) - 1) / 2)
+        ax.hlines(y, rows.low, rows.high, color=color, lw=1.4)
+        ax.plot(rows.estimate, y, marker, color=color, ms=6, label=f"{run} ({rows.n_seeds.iloc[0]} seeds)")
+    ax.axvline(0, color="0.5", ls="--", lw=1)
+    names = {"alike": "spelled alike", "otherwise": "same script,\nspelled otherwise", "another script": "another script"}
+    size = spelled.groupby("spelling")[["n", "base"]].first()
+    ax.set_yticks(range(len(kinds)), [f"{names[k]}\nn = {size.n[k]}, base {size.base[k]:.2f}" for k in kinds], fontsize=8)
+    ax.set(
+        ylim=(len(kinds) - 0.4, -0.6), xlabel=f"{arm_name('pivot_npmi')} − {arm_name('matched')}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}"
+    )
+    fig.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    return fig, ax

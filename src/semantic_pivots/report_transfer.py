@@ -1,4 +1,4 @@
-"""Text and tables of notebook 05: every number in its prose is computed here from an artifact."""
+"""Text and tables of notebook 05, training and verdict: every number in its prose is computed here from an artifact."""
 
 from __future__ import annotations
 
@@ -12,17 +12,8 @@ from .report import interval
 from .task import LANGUAGES
 
 __all__ = [
-    "graph_sentences",
-    "pivot_table",
-    "pos_table",
-    "link_table",
-    "composition_table",
-    "matching_sentences",
-    "exposure_table",
     "ability_sentences",
     "training_sentences",
-]
-__all__ += [
     "contrast_table",
     "verdict",
     "power_sentences",
@@ -36,100 +27,9 @@ __all__ += [
     "run_outcomes",
     "replication_sentences",
     "replication_details",
+    "spelling_sentence",
     "conclusion",
 ]
-
-
-def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind: int) -> str:
-    """How large the graph is and how much the two sets of pivots have in common."""
-    paper, ours = pivots["paper"], pivots["npmi"]
-    common = (paper & ours).sum()
-    by_lang = ", ".join(f"{LANGUAGES[la]} {n}" for la, n in words.lang[paper].value_counts().items())
-    correlation = words[["degree", "n_docs"]].corr("spearman").iloc[0, 1]
-    return (
-        f"The graph has {len(words) - n_blind} words (those of tested concepts, {n_blind} forms, are no part of it) and {int(words.degree.sum() // 2)} links, "
-        f"{int(words.cross_degree.sum() // 2)} of them between associated words of two languages. As the paper has it, a pivot is a word with many links; how far that is just a "
-        f"frequent word, the Spearman correlation of links and documents tells: {correlation:.2f}. Of its {paper.sum()} pivots ({by_lang}), {common} are also among our {ours.sum()}."
-    )
-
-
-def pivot_table(words: pd.DataFrame, pivots: dict[str, np.ndarray], n: int = 12) -> pd.DataFrame:
-    """The strongest pivots of each set and language."""
-    rows = []
-    for kind, value, name in (("paper", "degree", "as the paper: most links"), ("npmi", "strength", "ours: cross-lingual NPMI")):
-        for la, language in LANGUAGES.items():
-            own = words[pivots[kind] & (words.lang == la).to_numpy()].sort_values(value, ascending=False)
-            rows.append((name, language, len(own), ", ".join(own.word.head(n))))
-    return pd.DataFrame(rows, columns=["pivots", "language", "number", "strongest"])
-
-
-def pos_table(words: pd.DataFrame, pivots: dict[str, np.ndarray], pos: np.ndarray, n: int = 8) -> pd.DataFrame:
-    """Parts of speech of the pivots, as far as the lexicon knows the words, with examples of ours."""
-    names, rows = {"n": "noun", "v": "verb", "a": "adjective", "": "not in the lexicon"}, []
-    kinds = np.array([p if p in names else "several" for p in pos])
-    for kind, name in {**names, "several": "several"}.items():
-        own = words[pivots["npmi"] & (kinds == kind)].sort_values("strength", ascending=False)
-        shares = [(kinds[pivots[k]] == kind).mean() for k in ("paper", "npmi")]
-        rows.append((name, *(f"{100 * s:.0f} %" for s in shares), ", ".join(own.word.head(n))))
-    return pd.DataFrame(rows, columns=["part of speech", "of the paper's", "of ours", "strongest of ours"])
-
-
-def link_table(found: dict[str, dict[str, list[str]]]) -> pd.DataFrame:
-    """What some pivots are linked with in each other language."""
-    return pd.DataFrame([{"pivot": word} | {LANGUAGES[la]: ", ".join(ws) for la, ws in links.items()} for word, links in found.items()]).fillna("")
-
-
-def composition_table(composition: pd.DataFrame) -> pd.DataFrame:
-    """What the arms are made of, an arm a column; shares are of tokens."""
-    names = {"documents": "documents", "tokens": "tokens", "tokens_median": "tokens of a document, median"}
-    names |= {f"share_{la}": f"share of {name}" for la, name in LANGUAGES.items()}
-    names |= {"share_mixed": "in documents of several languages", "n_sources": "sources", "top_source": "largest source", "top_source_share": "its share"}
-    names |= {"pivots_npmi": "pivots among the words, ours", "pivots_paper": "pivots among the words, as the paper"}
-    shown = composition.set_index(composition.arm.map(arm_name))[list(names)].rename(columns=names)
-    return shown.map(lambda v: v if isinstance(v, str) else f"{v:.3f}" if 0 < v < 1 else f"{v:.0f}").T.rename_axis(columns=None)
-
-
-def matching_sentences(composition: pd.DataFrame, shared: pd.DataFrame, distances: pd.DataFrame) -> str:
-    """How well matched arms match, and what they and the pivot arms differ in.
-
-    Args:
-        composition: of ``arms.composition``.
-        shared: of ``arms.overlap``.
-        distances: of ``arms.match_distances``.
-    """
-    rows, lines = composition.set_index("arm"), []
-    for gap in distances.itertuples():
-        match, pivot, kind = gap.arm, gap.like, "pivots_paper" if gap.like == "pivot_paper" else "pivots_npmi"
-        lines.append(
-            f"*{arm_name(match)}* differs from *{arm_name(pivot)}* in {100 * gap.langs:.1f} % of its tokens by languages, {100 * gap.source:.1f} % by source and "
-            f"{100 * gap.length:.1f} % by length of document; it has {rows.loc[match, 'documents']} documents to {rows.loc[pivot, 'documents']}, and {100 * shared.loc[match, pivot]:.0f} % of "
-            f"its text in common. In pivots the two differ: {rows.loc[match, kind]:.2f} to {rows.loc[pivot, kind]:.2f} of a document's words"
-            + (f" (random documents: {rows.loc['random', kind]:.2f})." if "random" in rows.index else ".")
-        )
-    mixed = rows.share_mixed
-    here = [a for a in ("pivot_npmi", "pivot_paper") if a in mixed]
-    lines.append(f"In documents of several languages stand {', '.join(f'{100 * mixed[a]:.0f} % of the tokens of *{arm_name(a)}*' for a in here)}")
-    if "random" in mixed:
-        lines[-1] += f" ({100 * mixed['random']:.0f} % of random ones)"
-        if max(mixed[here], default=1) < mixed["random"] + 0.15:
-            lines[-1] += ": a word that links languages stands mostly in text of one language, and a choice by such words hardly favors mixed documents"
-    return " ".join(lines) + "."
-
-
-def exposure_table(counts: dict[str, pd.DataFrame], splits: pd.Series) -> pd.DataFrame:
-    """In how many of an arm's documents tested words meet their translation, by exact count.
-
-    Args:
-        counts: for each arm ``arms.meeting_counts`` over its documents.
-        splits: split of each concept.
-    """
-    rows = []
-    for arm, table in counts.items():
-        of = table.n_both.groupby(table.concept_id.map(splits))
-        seen = table[table.concept_id.map(splits) == "seen"]
-        met = (seen.n_both > 0).groupby(seen.concept_id).any()
-        rows.append((arm_name(arm), int(of.sum().get("heldout", 0)), int(of.sum().get("seen", 0)), f"{met.sum()} of {len(met)}"))
-    return pd.DataFrame(rows, columns=["arm", "meetings of held-out words", "meetings of the others", "other concepts that meet at all"])
 
 
 def ability_sentences(ability: pd.DataFrame, signature: str) -> str:
@@ -345,13 +245,42 @@ def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
     return text
 
 
-def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], again: pd.DataFrame | None = None, alpha: float = 0.05) -> str:
+def spelling_sentence(spelled: pd.DataFrame) -> str:
+    """Whether the difference is one of words that are spelled alike, in the run with the most seeds; "" where there is none.
+
+    Args:
+        spelled: of ``comparison.by_spelling``.
+    """
+    if spelled.empty:
+        return ""
+    rows = spelled[spelled.run == spelled.run.iloc[-1]].set_index("spelling")
+    names = {"alike": "where the two words are spelled alike", "otherwise": "in the same script, otherwise spelled,", "another script": "in another script"}
+    said = [
+        f"{names[r.Index]} {r.estimate:+.3f} [{r.low:+.3f}, {r.high:+.3f}] (n = {r.n}; the base has {r.base:.2f}, of which this is {100 * r.estimate / r.base:.0f} %)"
+        for r in rows.itertuples()
+    ]
+    text = f"By spelling, looked at after the result ({rows.n_seeds.iloc[0]} seeds, nats): {'; '.join(said)}."
+    if {"alike", "another script"} <= set(rows.index):
+        most, least = rows.loc["alike"], rows.loc["another script"]
+        if most.low > least.high:
+            text += " **In nats it is mostly a matter of words that can be copied.**"
+    return text
+
+
+def conclusion(
+    contrasts: pd.DataFrame,
+    larger: dict[str, pd.DataFrame],
+    again: pd.DataFrame | None = None,
+    spelled: pd.DataFrame | None = None,
+    alpha: float = 0.05,
+) -> str:
     """What becomes of the claim in the paper's title.
 
     Args:
         contrasts: of ``comparison.contrasts``.
         larger: of :func:`larger_runs`.
         again: of ``comparison.replicated``.
+        spelled: of ``comparison.by_spelling``.
     """
     main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
     key = ("pivot_npmi", "matched")
@@ -370,6 +299,8 @@ def conclusion(contrasts: pd.DataFrame, larger: dict[str, pd.DataFrame], again: 
         )
     if again is not None and (said := replication_sentences(again, alpha)):
         text += f" {said}"
+    if spelled is not None and len(spelled):
+        text += f" {spelling_sentence(spelled)}"
     paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
     if paper is not None:
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
