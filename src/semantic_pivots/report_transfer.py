@@ -235,14 +235,19 @@ def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
     }
     names |= {("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats a token"}
     said = [f"{name} {_contrast(rows.loc[key], 4 if key[1] == 'score' else 3)}" for key, name in names.items() if key in rows.index]
-    text = f"Beside the hypothesis, by the new seeds: {'; '.join(said)}."
+    return f"Beside the hypothesis, by the new seeds: {'; '.join(said)}. {_limits(rows, alpha)}".rstrip()
+
+
+def _limits(rows: pd.DataFrame, alpha: float) -> str:
+    """What a difference in log-ratio does not come with: of the replication, indexed by split and outcome."""
+    text, main = [], rows.loc[("heldout", "log_ratio")]
     ranks = rows[rows.index.isin([("heldout", "mrr"), ("heldout", "top1")])]
-    if rows.loc[("heldout", "log_ratio")].p < alpha and len(ranks) and (ranks.p > alpha).all():
-        text += " So probabilities move, and no change of ranks was found: the translation gains on the other words and seldom passes one."
+    if main.p < alpha and len(ranks) and (ranks.p > alpha).all():
+        text.append("Probabilities move, and no change of ranks was found: the translation gains on the other words and seldom passes one.")
     gain = rows[rows.index.isin([("parallel", "sentence_gain")])]
-    if len(gain) and gain.p.iloc[0] < alpha and np.sign(gain.estimate.iloc[0]) != np.sign(rows.loc[("heldout", "log_ratio")].estimate):
-        text += " **Sentences go the other way.**"
-    return text
+    if len(gain) and gain.p.iloc[0] < alpha and np.sign(gain.estimate.iloc[0]) != np.sign(main.estimate):
+        text.append(f"Sentences go the other way: what they gain from their source changes by {_contrast(gain.iloc[0])} nats a token.")
+    return " ".join(text)
 
 
 def spelling_sentence(spelled: pd.DataFrame) -> str:
@@ -298,7 +303,8 @@ def conclusion(
             f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
         )
     if again is not None and (said := replication_sentences(again, alpha)):
-        text += f" {said}"
+        limits = _limits(again[again.run == "replication"].set_index(["split", "outcome"]), alpha)
+        text += f" {said} {limits}".rstrip()
     if spelled is not None and len(spelled):
         text += f" {spelling_sentence(spelled)}"
     paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
