@@ -33,7 +33,7 @@ model = "packaged:gemma-3-270m"
 from IPython.display import Markdown, display
 
 from semantic_pivots import artifacts, figures, report, report_behavior, report_causal, report_layers, report_pivots, report_transfer, task
-from semantic_pivots.report_interventions import claims_view
+from semantic_pivots.report_claims import claims_view
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
 figures.use_style()

@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, behavior_shares, attribution, delta_auc, correlation, pivot_mass_by_direction]
+#     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, behavior_shares, attribution, delta_auc, correlation, pivot_mass_by_direction, transfer_replication]
 #     writes: [severance, checkpoint_scores, group_means, hypotheses, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
@@ -423,7 +423,7 @@ report_causal.label_table(labels)
 # English can be nothing but a pivot.
 
 # %%
-from semantic_pivots import ablation, corpus, effects, figures_interventions, patching, report_interventions, subjects
+from semantic_pivots import ablation, corpus, effects, figures_interventions, patching, report_claims, report_interventions, subjects
 
 tables = {name: store.read(name) for name in ("scores", "traces", "prompts")}
 tested_pairs = task.parse_pairs(pairs=intervention_pairs)
@@ -610,10 +610,10 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 # the twins' at the model's level is not excluded, the verdict is *cannot be told*.
 
 # %%
-names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses", "twin_tests"]
-claims = report_interventions.claims_table({n: store.read(n) for n in names}, found, crossings, model)
+names = report_claims.TABLES
+claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, model)
 store.write("claims", claims, facts, [*names, "intervention_effects"])
-display(report_interventions.claims_view(claims), Markdown(report_interventions.verdict_sentence(claims)))
+display(report_claims.claims_view(claims), Markdown(report_claims.verdict_sentence(claims)))
 
 # %% [markdown]
 # ## What to conclude

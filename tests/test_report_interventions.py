@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semantic_pivots import effects, figures_interventions, report_interventions
+from semantic_pivots import effects, figures_interventions, report_claims, report_interventions
 
 PAIRS = [("fr", "zh"), ("zh", "fr")]
 CONCEPTS = [f"c{i}.n" for i in range(12)]
@@ -114,13 +114,13 @@ def test_claims_have_a_verdict_that_follows_the_numbers(results):
 
     expected, found, _, crossings, _ = results
     store = artifacts.Store("laptop")
-    names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses", "twin_tests"]
-    claims = report_interventions.claims_table({n: store.read(n) for n in names}, found, crossings, MODEL).set_index("claim")
-    assert set(claims.verdict) <= set(report_interventions.VERDICTS.values()) and not claims.number.str.contains("nan").any()
+    names = report_claims.TABLES
+    claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, MODEL).set_index("claim")
+    assert set(claims.verdict) <= set(report_claims.VERDICTS.values()) and not claims.number.str.contains("nan").any()
     assert (claims.verdict["First the concept, then the target language"] == "replicates") == expected
     assert claims.verdict["The translation hangs on the pivot"] == ("replicates" if expected else "not on this model")
     assert claims.verdict["Adding the pivot helps where the model fails"] == ("replicates" if expected else "not on this model")
-    assert str(len(claims)) in report_interventions.verdict_sentence(claims.reset_index())
+    assert str(len(claims)) in report_claims.verdict_sentence(claims.reset_index())
 
 
 def test_figures_draw(results):
@@ -144,8 +144,22 @@ def test_a_null_is_told_from_what_could_not_be_seen(results, high, p, verdict):
     from semantic_pivots import artifacts
 
     _, found, _, crossings, _ = results
-    names = ["ability", "behavior_shares", "attribution", "delta_auc", "correlation", "pivot_mass_by_direction", "hypotheses", "twin_tests"]
+    names = report_claims.TABLES
     tables = {n: artifacts.Store("laptop").read(n) for n in names}
     tables["hypotheses"] = tables["hypotheses"].assign(estimate=high - 0.1, ci_low=high - 0.3, ci_high=high, p_holm=p)
-    claims = report_interventions.claims_table(tables, found, crossings, MODEL).set_index("claim")
+    claims = report_claims.claims_table(tables, found, crossings, MODEL).set_index("claim")
     assert claims.verdict["It is their meetings that make the translation"] == verdict
+
+
+@pytest.mark.parametrize(("p", "rank", "verdict"), [(0.001, 0.1, "replicates"), (0.001, -0.1, "with a correction"), (0.5, 0.1, "not on this model")])
+def test_the_claim_about_training_needs_ranks_too(results, p, rank, verdict):
+    from semantic_pivots import artifacts
+
+    _, found, _, crossings, _ = results
+    tables = {n: artifacts.Store("laptop").read(n) for n in report_claims.TABLES}
+    again = tables["transfer_replication"].assign(p_holm=p, estimate=0.2)
+    tables["transfer_replication"] = again.assign(mixed_low=again.mixed_low.where(again.outcome != "mrr", rank))
+    claims = report_claims.claims_table(tables, found, crossings, MODEL).set_index("claim")
+    assert claims.verdict["Training on documents rich in pivots makes a model better across languages"] == verdict
+    tables["transfer_replication"] = again.iloc[:0]
+    assert len(report_claims.claims_table(tables, found, crossings, MODEL)) == len(claims) - 1

@@ -7,7 +7,6 @@ import pandas as pd
 
 from .report import interval, short_name
 from .report_behavior import p_value
-from .task import LANGUAGES
 
 __all__ = [
     "pivot_sentence",
@@ -22,7 +21,7 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["claims_table", "claims_view", "verdict_sentence"]
+__all__ += ["effect_row", "best_dose", "mean_text", "difference_text"]
 
 COVARIATES = {
     "n_directions": "directions",
@@ -34,28 +33,31 @@ COVARIATES = {
 }
 
 
-def _row(effects: pd.DataFrame, **where) -> pd.Series | None:
+def effect_row(effects: pd.DataFrame, **where) -> pd.Series | None:
     """The one row that fits, direction `all` if none is named; None if there is none."""
     where = {"direction": "all"} | where
     rows = effects[np.logical_and.reduce([effects[c] == v for c, v in where.items()])]
     return rows.iloc[0] if len(rows) else None
 
 
-def _best_dose(effects: pd.DataFrame, control: str = "transplanted") -> pd.Series | None:
+def best_dose(effects: pd.DataFrame, control: str = "transplanted") -> pd.Series | None:
     """The steering dose that moves the target most, beside a control; None if nothing was steered."""
     rows = effects[(effects.kind == "steering") & (effects.direction == "all") & (effects.control == control)]
     return rows.loc[rows["mean"].idxmax()] if len(rows) else None
 
 
-def _mean(row: pd.Series, digits: int = 2) -> str:
+def mean_text(row: pd.Series, digits: int = 2) -> str:
+    """Mean with its interval."""
     return interval(row["mean"], row.low, row.high, digits)
 
 
-def _control(row: pd.Series, digits: int = 2) -> str:
+def control_text(row: pd.Series, digits: int = 2) -> str:
+    """Mean of the controls with its interval."""
     return interval(row.control_mean, row.control_low, row.control_high, digits)
 
 
-def _difference(row: pd.Series, digits: int = 2) -> str:
+def difference_text(row: pd.Series, digits: int = 2) -> str:
+    """Paired difference to the controls with its interval."""
     return interval(row.difference, row.difference_low, row.difference_high, digits)
 
 
@@ -109,44 +111,45 @@ def balance_text(balance: pd.DataFrame) -> pd.DataFrame:
 def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: float = 0.05) -> str:
     """What taking the pivots out does beside three kinds of control."""
     name = {"english": "the English forms", "discovered": "the discovered pivots"}.get(span, span)
-    matched, exact = (_row(effects, kind="ablation", what=span, control=c) for c in ("matched", "transplanted"))
+    matched, exact = (effect_row(effects, kind="ablation", what=span, control=c) for c in ("matched", "transplanted"))
     if matched is None:
         return f"No item has {name}."
     singles = effects[(effects.kind == "ablation") & (effects.what == span) & (effects.control == "matched") & (effects.direction != "all")]
     worse = int(((singles.difference < 0) & (singles.p_holm < alpha)).sum())
     text = (
-        f"Without {name} the target's log-odds change by {_mean(matched)} nats (n = {matched.n} concepts, {matched.n_items} items), without matched tokens by {_control(matched)}: "
-        f"a difference of **{_difference(matched)}** ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
+        f"Without {name} the target's log-odds change by {mean_text(matched)} nats (n = {matched.n} concepts, {matched.n_items} items), without matched tokens by {control_text(matched)}: "
+        f"a difference of **{difference_text(matched)}** ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
     )
     if exact is not None:
         text += (
-            f" Against directions with exactly the pivots' cosines to the target the difference is {_difference(exact)} ({p_value(exact.p)}): "
+            f" Against directions with exactly the pivots' cosines to the target the difference is {difference_text(exact)} ({p_value(exact.p)}): "
             f"of what the pivots do beyond unmatched controls, a part is geometry. "
         )
-        shuffled = _row(effects, kind="ablation", what=span, control="shuffled")
+        shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
         if shuffled is not None:
-            text += f"Another concept's pivots, not matched, do {_control(shuffled)}. "
-    source = _row(effects, kind="ablation", what="source", control="")
-    target = _row(effects, kind="ablation", what="target", control="")
+            text += f"Another concept's pivots, not matched, do {control_text(shuffled)}. "
+    source = effect_row(effects, kind="ablation", what="source", control="")
+    target = effect_row(effects, kind="ablation", what="target", control="")
     if span == "english" and source is not None and target is not None:
-        text += f"For comparison: the source word's tokens {_mean(source)}, the target token itself {_mean(target)}."
-    ends = [(end, _row(effects, kind="ablation", what=span, control=f"{end} span")) for end in ("source", "target")]
-    if paired := [f"the {end}'s {_difference(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
+        text += f"For comparison: the source word's tokens {mean_text(source)}, the target token itself {mean_text(target)}."
+    ends = [(end, effect_row(effects, kind="ablation", what=span, control=f"{end} span")) for end in ("source", "target")]
+    if paired := [f"the {end}'s {difference_text(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
         text += f" On the same items, {name} cost the target more (−) or less (+) than {' and '.join(paired)}."
     return text
 
 
 def use_sentences(effects: pd.DataFrame, layer: int) -> str:
     """Whether later blocks use what was taken out, or the target merely shares a direction with it."""
-    beside = _row(effects, kind="ablation", what="english beside target", control="matched")
+    beside = effect_row(effects, kind="ablation", what="english beside target", control="matched")
     whole, direct, later = (
-        _row(effects, kind=k, what="english", control="matched", layer=layer) for k in ("one block", "one block, directly", "one block, through later blocks")
+        effect_row(effects, kind=k, what="english", control="matched", layer=layer)
+        for k in ("one block", "one block, directly", "one block, through later blocks")
     )
     parts = []
     if beside is not None:
         found = beside.difference_high < 0
         parts.append(
-            f"With the part along the target left in, English forms do {_mean(beside)} and matched tokens {_control(beside)}: a difference of {_difference(beside)} ({p_value(beside.p)}), "
+            f"With the part along the target left in, English forms do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} ({p_value(beside.p)}), "
             + (
                 "so what is not shared with the target matters too."
                 if found
@@ -156,8 +159,8 @@ def use_sentences(effects: pd.DataFrame, layer: int) -> str:
     if later is not None:
         found = later.difference_high < 0
         parts.append(
-            f"Taken out after block {layer + 1} alone, English costs {_mean(whole)} ({_difference(whole)} beyond matched tokens). Held fast, later blocks would leave {_mean(direct)} of it "
-            f"({_difference(direct)} beyond controls); they add {_mean(later)}, which is **{_difference(later)}** beyond what they add for matched tokens ({p_value(later.p)}, n = {later.n}): "
+            f"Taken out after block {layer + 1} alone, English costs {mean_text(whole)} ({difference_text(whole)} beyond matched tokens). Held fast, later blocks would leave {mean_text(direct)} of it "
+            f"({difference_text(direct)} beyond controls); they add {mean_text(later)}, which is **{difference_text(later)}** beyond what they add for matched tokens ({p_value(later.p)}, n = {later.n}): "
             + ("later blocks do build on what was taken out." if found else "that later blocks build on the pivot is not shown.")
         )
     return " ".join(parts)
@@ -168,12 +171,12 @@ def reach_sentences(effects: pd.DataFrame) -> str:
     rows = effects[(effects.kind == "number of directions") & (effects.direction == "all") & (effects.control == "matched")].sort_values("n_directions")
     parts = []
     if len(rows):
-        doses = "; ".join(f"{int(r.n_directions)}: {_mean(r)} against {_control(r)}" for _, r in rows.iterrows())
+        doses = "; ".join(f"{int(r.n_directions)}: {mean_text(r)} against {control_text(r)}" for _, r in rows.iterrows())
         parts.append(f"By number of directions (English forms against matched tokens, n = {rows.n.min()} concepts that have that many): {doses}.")
     names = {"kl own": "on the item itself", "kl other": "while another word is translated", "kl text": "in running text of the target language"}
-    places = [(text, _row(effects, kind=kind, what="english", control="matched")) for kind, text in names.items()]
+    places = [(text, effect_row(effects, kind=kind, what="english", control="matched")) for kind, text in names.items()]
     shown = "; ".join(
-        f"{_mean(r)} nats {text} (matched tokens {_control(r)}, difference {_difference(r)}, {p_value(r.p)})" for text, r in places if r is not None
+        f"{mean_text(r)} nats {text} (matched tokens {control_text(r)}, difference {difference_text(r)}, {p_value(r.p)})" for text, r in places if r is not None
     )
     return " ".join([*parts, f"The whole output moves by a KL divergence of {shown}." if shown else ""])
 
@@ -227,32 +230,32 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
     tried = tried[tried.layer < tried.layer.max()]  # after the last block the output is the other run's own
     best = tried.loc[tried["mean"].idxmax()]
     clean = curves[(curves.kind == "none") & (curves.measure == "p_0")].iloc[0]
-    text += f"Within one direction, the other concept's translation reaches a probability of {_mean(best)} (after block {int(best.layer) + 1}; the last block left out), where the own has {_mean(clean)} unpatched. "
+    text += f"Within one direction, the other concept's translation reaches a probability of {mean_text(best)} (after block {int(best.layer) + 1}; the last block left out), where the own has {mean_text(clean)} unpatched. "
     other = {k: curves[(curves.kind == k) & (curves.measure == "p_1")].set_index("layer") for k in ("both", "mean")}
     if all(len(o) for o in other.values()):
         peak = {k: (kept := o[o.index < o.index.max()]).loc[kept["mean"].idxmax()] for k, o in other.items()}
-        text += f"From a run into English, the other concept in the *own* language never exceeds {_mean(peak['both'])}; from the mean over source languages {_mean(peak['mean'])}. "
+        text += f"From a run into English, the other concept in the *own* language never exceeds {mean_text(peak['both'])}; from the mean over source languages {mean_text(peak['mean'])}. "
     same = curves[(curves.kind == "same") & (curves.measure == "p_0")]
     if len(same):
         low = same.loc[same["mean"].idxmin()]
-        text += f"The control, the same item after other demonstrations, leaves the own translation at {_mean(low)} or more."
+        text += f"The control, the same item after other demonstrations, leaves the own translation at {mean_text(low)} or more."
     return f"{text} States were put in after the blocks {', '.join(str(int(la) + 1) for la in sorted(curves[curves.kind == 'both'].layer.unique()))}."
 
 
 def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     """Whether the pivot direction helps failing items."""
     rows = effects[(effects.kind == "steering") & (effects.direction == "all")]
-    own = _best_dose(effects, "matched")
+    own = best_dose(effects, "matched")
     if own is None:
         return "There was nothing to steer."
     at = rows[rows.dose == own.dose].set_index("control")
     helped = own["low"] > 0
     text = (
-        f"Of the {own.n_items} items that the model fails and that have pivots ({own.n} concepts), the target's log-odds change most at a dose of {own.dose:g}: {_mean(own)} nats. "
+        f"Of the {own.n_items} items that the model fails and that have pivots ({own.n} concepts), the target's log-odds change most at a dose of {own.dose:g}: {mean_text(own)} nats. "
         + ("The right word rises; " if helped else "The right word does not rise; ")
         + "its change less that of controls is "
         + ", ".join(
-            f"{_difference(at.loc[c])} ({label}, {p_value(at.loc[c].p)})"
+            f"{difference_text(at.loc[c])} ({label}, {p_value(at.loc[c].p)})"
             for c, label in (("transplanted", "same cosine to the target"), ("matched", "matched tokens"), ("random", "random directions"))
             if c in at.index
         )
@@ -261,30 +264,30 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     picked = shares[(shares.control == "own")].set_index(["measure", "dose"])
     largest = max(rows.dose)
     english = picked.loc[("english", largest)]
-    text += f"The answer becomes right in {_mean(picked.loc[('right', own.dose)])} of them at that dose; at {largest:g} the model answers with the English word in {_mean(english)}"
+    text += f"The answer becomes right in {mean_text(picked.loc[('right', own.dose)])} of them at that dose; at {largest:g} the model answers with the English word in {mean_text(english)}"
     return text + (": pushed hard along a pivot, it says the pivot." if english.low > 0.1 else ".")
 
 
 def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer: int) -> str:
     """What the interventions say together; one model, single blocks after ``layer``."""
     matched, exact, beside = (
-        _row(effects, kind="ablation", what=what, control=c)
+        effect_row(effects, kind="ablation", what=what, control=c)
         for what, c in (("english", "matched"), ("english", "transplanted"), ("english beside target", "matched"))
     )
-    later = _row(effects, kind="one block, through later blocks", what="english", control="matched", layer=layer)
+    later = effect_row(effects, kind="one block, through later blocks", what="english", control="matched", layer=layer)
     parts = []
     if matched is not None and exact is not None:
-        above = f"{_difference(matched)} nats beyond matched tokens and {_difference(exact)} beyond directions of the same geometry (n = {matched.n} concepts)"
+        above = f"{difference_text(matched)} nats beyond matched tokens and {difference_text(exact)} beyond directions of the same geometry (n = {matched.n} concepts)"
         parts.append(
             f"**Taken out,** English forms cost the translation {above}"
             + (
-                f"; what lies beside the target's direction costs {_difference(beside)}"
+                f"; what lies beside the target's direction costs {difference_text(beside)}"
                 + (", so it is used for more than what it shares with the target." if beside.difference_high < 0 else ", so a use of its own is not shown.")
                 if beside is not None
                 else "."
             )
             + (
-                f" Taken out after block {int(later.layer) + 1} alone, later blocks add {_difference(later)} to the loss beyond what they add for matched tokens: "
+                f" Taken out after block {int(later.layer) + 1} alone, later blocks add {difference_text(later)} to the loss beyond what they add for matched tokens: "
                 + (
                     "they build on what is there, be it the English word or the part of the target in its directions."
                     if later.difference_high < 0
@@ -307,10 +310,10 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer:
                 else "which comes first cannot be told."
             )
         )
-    best = _best_dose(effects)
+    best = best_dose(effects)
     if best is not None:
         parts.append(
-            f"**Added** where the model fails, the pivot moves the right word by {_mean(best)} nats at its best dose, {_difference(best)} beyond a direction as near to the target (n = {best.n} concepts)"
+            f"**Added** where the model fails, the pivot moves the right word by {mean_text(best)} nats at its best dose, {difference_text(best)} beyond a direction as near to the target (n = {best.n} concepts)"
             + (": it helps more than its nearness does." if best.difference_low > 0 else ": no more than its nearness does.")
         )
     return "\n".join(f"* {p}" for p in parts)
@@ -318,13 +321,13 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer:
 
 def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     """The same ablation in the model whose corpus is known."""
-    row = _row(effects, kind="ablation", what="english", control="matched")
+    row = effect_row(effects, kind="ablation", what="english", control="matched")
     if row is None:
         return "In the known-corpus model no item has an English token to take out."
     found = row.difference_high < 0
     return (
-        f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {_mean(row)} and matched ones by "
-        f"{_control(row)}: {_difference(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
+        f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
+        f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
         + ("So a little hangs on English here too." if found else "So nothing that hangs on English is found here.")
         + _known_others(effects)
         + " A model that rarely finds the translation has little that could be broken."
@@ -332,100 +335,13 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
 
 
 def _known_others(effects: pd.DataFrame) -> str:
-    discovered = _row(effects, kind="ablation", what="discovered", control="matched")
-    best = _best_dose(effects)
+    discovered = effect_row(effects, kind="ablation", what="discovered", control="matched")
+    best = best_dose(effects)
     text = (
-        f" Discovered pivots: {_difference(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n})." if discovered is not None else ""
+        f" Discovered pivots: {difference_text(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n})."
+        if discovered is not None
+        else ""
     )
     if best is not None:
-        text += f" Added where it fails, English moves the target by {_mean(best)}, {_difference(best)} beyond a direction as near to the target ({p_value(best.p)}, n = {best.n})."
+        text += f" Added where it fails, English moves the target by {mean_text(best)}, {difference_text(best)} beyond a direction as near to the target ({p_value(best.p)}, n = {best.n})."
     return text
-
-
-# --- the claims, one by one ---------------------------------------------------------------------------------------------
-
-VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model", "open": "cannot be told"}
-
-
-def _claim(claim: str, number: str, verdict: bool | str | None, evidence: str, where: str) -> dict[str, str]:
-    return {"claim": claim, "evidence here": evidence, "number": number, "verdict": VERDICTS[verdict], "notebook": where}
-
-
-def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str, alpha: float = 0.05) -> pd.DataFrame:
-    """What the paper claims, and what the tables say of it here.
-
-    Args:
-        tables: `ability`, `behavior_shares`, `attribution`, `delta_auc`, `correlation`, `pivot_mass_by_direction`, `hypotheses`, `twin_tests`; as the notebooks wrote them.
-        effects: of ``effects.effects``.
-        crossings: of ``effects.crossings``.
-        model: the model that the observational claims are about.
-
-    Returns:
-        claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`;
-        `cannot be told`: no effect was found, and one as large as the synthetic twins' at this model's level is not excluded), notebook.
-    """
-    own = {name: t[t.model == model] if "model" in t else t for name, t in tables.items()}
-    effects, crossings = effects[effects.model == model], crossings[crossings.model == model]
-    rows = []
-    low = own["ability"].sort_values("mean_score").iloc[0]
-    rows.append(_claim("Models translate words they were never taught to translate", f"lowest Score of {len(own['ability'])} directions: {interval(low.mean_score, low.ci_low, low.ci_high)} ({low.source_lang} → {low.target_lang})", bool((own["ability"].ci_low > 0).all()), "Score above that of distractors in every direction", "01"))  # fmt: skip
-    shares = own["behavior_shares"][own["behavior_shares"].source_lang == "all"].set_index("rule")
-    released, robust = shares.loc["released"], shares.loc["robust"]
-    most = bool(robust.low > 0.5)
-    rows.append(_claim("Most translations pass through an intermediate token", f"released rule {released.pivot_share:.2f}, background-corrected {interval(robust.pivot_share, robust.low, robust.high)}", True if most else None if robust.low > 0 else False, "share of items called pivot", "03"))  # fmt: skip
-    auc = own["attribution"][(own["attribution"].corpus == "corpus") & (own["attribution"].source_lang == "all") & (own["attribution"].rule == "robust") & (own["attribution"].predictor == "log_both")].iloc[0]  # fmt: skip
-    gain = own["delta_auc"][(own["delta_auc"].source_lang == "all") & (own["delta_auc"].rule == "robust")].iloc[0]
-    above, adds = bool(auc.p_perm < alpha and auc.auc > 0.5), bool(gain.ci_low > 0)
-    rows.append(_claim("Co-occurrence counts tell the two behaviors apart", f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)}, p = {auc.p_perm:.3f}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]", True if above and adds else None if above or adds else False, "proxy counts, robust rule, all directions", "03"))  # fmt: skip
-    partial = own["correlation"][(own["correlation"].statistic == "spearman") & (own["correlation"].outcome == "p_target") & (own["correlation"].given == "log_source+log_target")]  # fmt: skip
-    n_found = int(((partial.p_holm < alpha) & (partial.value > 0)).sum())
-    rows.append(_claim("Words that meet more often are translated better", f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}; {n_found} of {len(partial)} directions beyond chance", True if n_found == len(partial) else None if n_found else False, "given the counts of both words; observed, not caused", "03"))  # fmt: skip
-    fixed, twins = own["hypotheses"].set_index("contrast"), own["twin_tests"]
-    twins = twins[(twins.stage == "level") & (twins.world == "factorial") & (twins.twin == "all") & (twins.dose == 0)].set_index("contrast")
-    for contrast, claim in (
-        ("direct", "It is their meetings that make the translation"),
-        ("pivot_only - none", "Words that never meet are reached through a pivot that both meet"),
-    ):
-        r, twin = fixed.loc[contrast], twins.loc[contrast]
-        found, excluded = bool(r.p_holm < alpha and r.estimate > 0), bool(r.ci_high < twin.ci_low)
-        number = (
-            f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
-        )
-        rows.append(_claim(claim, number, True if found else False if excluded else "open", "known-corpus model; meetings dealt by lot", "06"))  # fmt: skip
-    mass = own["pivot_mass_by_direction"]
-    mass = mass[(mass.measure == "english_mass") & ~mass.source_lang.isin(["en", "all"]) & ~mass.target_lang.isin(["en", "all"])]
-    rows.append(_claim("Middle layers show the pivot", f"share that is the concept's English word: {mass['mean'].min():.2f} to {mass['mean'].max():.2f}", True if (mass.low > 0.5).all() else None if (mass.low > 0).all() else False, f"pairs without English, of what {short_name(model)}'s layers tell beyond the background", "03"))  # fmt: skip
-    matched, exact = (_row(effects, kind="ablation", what="english", control=c) for c in ("matched", "transplanted"))
-    beside = _row(effects, kind="ablation", what="english beside target", control="matched")
-    if matched is not None and exact is not None and beside is not None:
-        hurts = matched.difference_high < 0 and exact.difference_high < 0
-        rows.append(_claim("The translation hangs on the pivot", f"{_difference(matched)} nats beyond matched, {_difference(exact)} beyond same geometry; without the part along the target {_difference(beside)}", True if hurts and beside.difference_high < 0 else None if hurts else False, "English forms taken out at the pivot layers", "06"))  # fmt: skip
-    both = crossings[crossings.kind == "both"].set_index("measure").layer
-    if len(both):
-        first = bool(both.concept < both.language)
-        rows.append(_claim("First the concept, then the target language", f"concept from block {_block(both.concept)}, language from block {_block(both.language)}", first, "states of another run put in at the answer position", "06"))  # fmt: skip
-    best = _best_dose(effects)
-    if best is not None:
-        helps, more = bool(best.low > 0), bool(best.difference_low > 0)
-        rows.append(_claim("Adding the pivot helps where the model fails", f"{_mean(best)} nats at the best dose, {_difference(best)} beyond a direction as near to the target", helps and more, "failing items only", "06"))  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def claims_view(claims: pd.DataFrame) -> pd.io.formats.style.Styler:
-    """The table of claims for reading: text begins at the left, and the same table gives the same HTML."""
-    return (
-        claims.style.set_uuid("claims")
-        .hide(axis="index")
-        .set_properties(**{"text-align": "left"})
-        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
-    )
-
-
-def _block(layer: float) -> str:
-    return f"{int(layer) + 1}" if np.isfinite(layer) else "none"
-
-
-def verdict_sentence(claims: pd.DataFrame) -> str:
-    """How many claims stand."""
-    counts = claims.verdict.value_counts()
-    return f"Of {len(claims)} claims, " + ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS.values()) + f" (languages: {', '.join(LANGUAGES.values())})."

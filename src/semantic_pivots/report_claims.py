@@ -1,0 +1,187 @@
+"""The paper's claims one by one (notebook 06): each with its evidence here, its number and a verdict that follows the number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .report import interval, short_name
+from .report_interventions import best_dose, difference_text, effect_row, mean_text
+from .task import LANGUAGES
+
+__all__ = ["VERDICTS", "TABLES", "claims_table", "claims_view", "verdict_sentence"]
+
+VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model", "open": "cannot be told"}
+TABLES = (
+    "ability",
+    "behavior_shares",
+    "attribution",
+    "delta_auc",
+    "correlation",
+    "pivot_mass_by_direction",
+    "hypotheses",
+    "twin_tests",
+    "transfer_replication",
+)
+
+
+def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str, alpha: float = 0.05) -> pd.DataFrame:
+    """What the paper claims, and what the tables say of it here.
+
+    Args:
+        tables: those named in ``TABLES``, as the notebooks wrote them.
+        effects: of ``effects.effects``.
+        crossings: of ``effects.crossings``.
+        model: the model that the observational claims are about.
+
+    Returns:
+        claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`;
+        `cannot be told`: no effect was found, and one as large as the synthetic twins' at this model's level is not excluded), notebook.
+    """
+    own = {name: t[t.model == model] if "model" in t else t for name, t in tables.items()}
+    effects, crossings = effects[effects.model == model], crossings[crossings.model == model]
+    rows = [*_observed(own, model, alpha), *_by_lot(own, alpha), *_in_the_layers(own, effects, crossings, model), *_training(own, alpha)]
+    columns = ["claim", "evidence here", "number", "verdict", "notebook"]
+    return pd.DataFrame([(claim, evidence, number, VERDICTS[verdict], where) for claim, evidence, number, verdict, where in rows], columns=columns)
+
+
+def _observed(own: dict[str, pd.DataFrame], model: str, alpha: float) -> list[tuple]:
+    low = own["ability"].sort_values("mean_score").iloc[0]
+    shares = own["behavior_shares"][own["behavior_shares"].source_lang == "all"].set_index("rule")
+    released, robust = shares.loc["released"], shares.loc["robust"]
+    auc = own["attribution"].query("corpus == 'corpus' and source_lang == 'all' and rule == 'robust' and predictor == 'log_both'").iloc[0]
+    gain = own["delta_auc"].query("source_lang == 'all' and rule == 'robust'").iloc[0]
+    above, adds = bool(auc.p_perm < alpha and auc.auc > 0.5), bool(gain.ci_low > 0)
+    partial = own["correlation"].query("statistic == 'spearman' and outcome == 'p_target' and given == 'log_source+log_target'")
+    n_found = int(((partial.p_holm < alpha) & (partial.value > 0)).sum())
+    return [
+        (
+            "Models translate words they were never taught to translate",
+            "Score above that of distractors in every direction",
+            f"lowest Score of {len(own['ability'])} directions: {interval(low.mean_score, low.ci_low, low.ci_high)} ({low.source_lang} → {low.target_lang})",
+            bool((own["ability"].ci_low > 0).all()),
+            "01",
+        ),
+        (
+            "Most translations pass through an intermediate token",
+            "share of items called pivot",
+            f"released rule {released.pivot_share:.2f}, background-corrected {interval(robust.pivot_share, robust.low, robust.high)}",
+            True if robust.low > 0.5 else None if robust.low > 0 else False,
+            "03",
+        ),
+        (
+            "Co-occurrence counts tell the two behaviors apart",
+            "proxy counts, robust rule, all directions",
+            f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)}, p = {auc.p_perm:.3f}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]",
+            True if above and adds else None if above or adds else False,
+            "03",
+        ),
+        (
+            "Words that meet more often are translated better",
+            "given the counts of both words; observed, not caused",
+            f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}; {n_found} of {len(partial)} directions beyond chance",
+            True if n_found == len(partial) else None if n_found else False,
+            "03",
+        ),
+    ]
+
+
+def _by_lot(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
+    fixed, twins = own["hypotheses"].set_index("contrast"), own["twin_tests"]
+    twins = twins.query("stage == 'level' and world == 'factorial' and twin == 'all' and dose == 0").set_index("contrast")
+    claims = {
+        "direct": "It is their meetings that make the translation",
+        "pivot_only - none": "Words that never meet are reached through a pivot that both meet",
+    }
+    rows = []
+    for contrast, claim in claims.items():
+        r, twin = fixed.loc[contrast], twins.loc[contrast]
+        found, excluded = bool(r.p_holm < alpha and r.estimate > 0), bool(r.ci_high < twin.ci_low)
+        number = (
+            f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
+        )
+        rows.append((claim, "known-corpus model; meetings dealt by lot", number, True if found else False if excluded else "open", "06"))
+    return rows
+
+
+def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str) -> list[tuple]:
+    mass = own["pivot_mass_by_direction"]
+    mass = mass[(mass.measure == "english_mass") & ~mass.source_lang.isin(["en", "all"]) & ~mass.target_lang.isin(["en", "all"])]
+    rows = [
+        (
+            "Middle layers show the pivot",
+            f"pairs without English, of what {short_name(model)}'s layers tell beyond the background",
+            f"share that is the concept's English word: {mass['mean'].min():.2f} to {mass['mean'].max():.2f}",
+            True if (mass.low > 0.5).all() else None if (mass.low > 0).all() else False,
+            "03",
+        )
+    ]
+    matched, exact = (effect_row(effects, kind="ablation", what="english", control=c) for c in ("matched", "transplanted"))
+    beside = effect_row(effects, kind="ablation", what="english beside target", control="matched")
+    if matched is not None and exact is not None and beside is not None:
+        hurts = matched.difference_high < 0 and exact.difference_high < 0
+        number = f"{difference_text(matched)} nats beyond matched, {difference_text(exact)} beyond same geometry; without the part along the target {difference_text(beside)}"
+        verdict = True if hurts and beside.difference_high < 0 else None if hurts else False
+        rows.append(("The translation hangs on the pivot", "English forms taken out at the pivot layers", number, verdict, "06"))
+    both = crossings[crossings.kind == "both"].set_index("measure").layer
+    if len(both):
+        number = f"concept from block {_block(both.concept)}, language from block {_block(both.language)}"
+        rows.append(
+            (
+                "First the concept, then the target language",
+                "states of another run put in at the answer position",
+                number,
+                bool(both.concept < both.language),
+                "06",
+            )
+        )
+    best = best_dose(effects)
+    if best is not None:
+        number = f"{mean_text(best)} nats at the best dose, {difference_text(best)} beyond a direction as near to the target"
+        rows.append(("Adding the pivot helps where the model fails", "failing items only", number, bool(best.low > 0 and best.difference_low > 0), "06"))
+    return rows
+
+
+def _training(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
+    """The replication if there is one, else the first run, whose p is corrected for the hypotheses fixed with it."""
+    table = own["transfer_replication"].query("split == 'heldout'")
+    if table.empty:
+        return []
+    run = "replication" if (table.run == "replication").any() else "first run"
+    rows = table[table.run == run].set_index("outcome")
+    main, rank = rows.loc["log_ratio"], rows.loc["mrr"]
+    found, moved = bool(main.p_holm < alpha and main.estimate > 0), bool(rank.mixed_low > 0)
+    number = (
+        f"{interval(main.estimate, main.mixed_low, main.mixed_high, 3)} nats, p {'< .001' if main.p_holm < 0.001 else f'= {main.p_holm:.3f}'} ({main.n_seeds} seeds); "
+        f"MRR {interval(rank.estimate, rank.mixed_low, rank.mixed_high, 3)}"
+    )
+    evidence = "known-corpus model; against documents of the same languages, sources and lengths, on words not shown translated"
+    return [
+        (
+            "Training on documents rich in pivots makes a model better across languages",
+            evidence,
+            number,
+            True if found and moved else None if found else False,
+            "05",
+        )
+    ]
+
+
+def claims_view(claims: pd.DataFrame) -> pd.io.formats.style.Styler:
+    """The table of claims for reading: text begins at the left, and the same table gives the same HTML."""
+    return (
+        claims.style.set_uuid("claims")
+        .hide(axis="index")
+        .set_properties(**{"text-align": "left"})
+        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+    )
+
+
+def _block(layer: float) -> str:
+    return f"{int(layer) + 1}" if np.isfinite(layer) else "none"
+
+
+def verdict_sentence(claims: pd.DataFrame) -> str:
+    """How many claims stand."""
+    counts = claims.verdict.value_counts()
+    return f"Of {len(claims)} claims, " + ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS.values()) + f" (languages: {', '.join(LANGUAGES.values())})."
