@@ -341,8 +341,6 @@ if len(spelled):
 display(Markdown(report_transfer.spelling_sentence(spelled)))
 
 # %% [markdown]
-# A log-ratio is larger where the base knows more; so the same share of it is more nats on words that are spelled alike.
-#
 # **Sentences.** How much more probable a held-out sentence is after its own translation than after another sentence of like length, and chrF++ where the base is able:
 # differences between arms.
 

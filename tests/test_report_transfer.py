@@ -189,7 +189,9 @@ def test_the_contrast_by_spelling_finds_where_it_is():
     assert spelled.n.to_dict() == {"alike": 20, "otherwise": 20, "another script": 40} and (spelled.n_seeds == 3).all()
     assert spelled.estimate.round(1).to_dict() == {"alike": 0.5, "otherwise": 0.0, "another script": 0.0} and spelled.base.round(1).eq(2).all()
     text = report_transfer.spelling_sentence(spelled.reset_index())
-    assert "of which this is 25 %" in text and "words that can be copied" in text
+    assert "words that can be copied" in text and " to 25 %" in text
+    even = report_transfer.spelling_sentence(spelled.reset_index().assign(estimate=spelled.base.to_numpy() / 5))
+    assert "each group gains 20 %" in even
     assert "By spelling" in report_transfer.conclusion(table_of()[1], {}, None, spelled.reset_index())
     fig, ax = figures_transfer.spelling(spelled.reset_index())
     assert [t.get_text().split("\n")[0] for t in ax.get_yticklabels()] == ["spelled alike", "same script,", "another script"]

@@ -260,15 +260,12 @@ def spelling_sentence(spelled: pd.DataFrame) -> str:
         return ""
     rows = spelled[spelled.run == spelled.run.iloc[-1]].set_index("spelling")
     names = {"alike": "where the two words are spelled alike", "otherwise": "in the same script, otherwise spelled,", "another script": "in another script"}
-    said = [
-        f"{names[r.Index]} {r.estimate:+.3f} [{r.low:+.3f}, {r.high:+.3f}] (n = {r.n}; the base has {r.base:.2f}, of which this is {100 * r.estimate / r.base:.0f} %)"
-        for r in rows.itertuples()
-    ]
+    said = [f"{names[r.Index]} {r.estimate:+.3f} [{r.low:+.3f}, {r.high:+.3f}] (n = {r.n}; the base has {r.base:.2f})" for r in rows.itertuples()]
     text = f"By spelling, looked at after the result ({rows.n_seeds.iloc[0]} seeds, nats): {'; '.join(said)}."
-    if {"alike", "another script"} <= set(rows.index):
-        most, least = rows.loc["alike"], rows.loc["another script"]
-        if most.low > least.high:
-            text += " **In nats it is mostly a matter of words that can be copied.**"
+    if {"alike", "another script"} <= set(rows.index) and rows.low["alike"] > rows.high["another script"]:
+        least, most = (f"{100 * share:.0f}" for share in (rows.estimate / rows.base).agg(["min", "max"]))
+        text += " **In nats it is mostly a matter of words that can be copied;** as a share of what the base knows, "
+        text += f"each group gains {least} %." if least == most else f"the groups gain {least} to {most} %."
     return text
 
 
