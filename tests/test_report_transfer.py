@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semantic_pivots import comparison, figures_transfer, report_selection, report_transfer
+from semantic_pivots import comparison, figures_transfer, followup, report_selection, report_transfer
 from semantic_pivots.transfer import Recipe
 from tests.test_evaluation import COUNTS, make_scores
 
@@ -49,8 +49,8 @@ def test_larger_runs_are_named():
     _, contrasts = table_of()
     assert "The run `long` has" in report_transfer.conclusion(contrasts, {"long": contrasts})
     assert report_transfer.larger_runs(["no-such-profile"]) == {}
-    better = contrasts.assign(p=1e-4, estimate=0.3)
-    assert "A larger run says otherwise" in report_transfer.conclusion(contrasts, {"long": better})
+    assert "A larger run says otherwise" in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4, estimate=-contrasts.estimate)})
+    assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4)})
     assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts})
     assert "**long.** Words that were held out" in report_transfer.larger_sentences("long", contrasts)
     assert "`long` (`python -m semantic_pivots.run --profile long" in report_transfer.missing_sentence(["long"]) and report_transfer.missing_sentence([]) == ""
@@ -74,19 +74,27 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
     text = report_transfer.conclusion(contrasts, {})
     assert "is suggested, not shown" in text and "5 of the 5 trained arms do better by its interval" in text and "the best is *mixed documents*" in text
     each = pd.DataFrame(
-        {"direction": ["en-fr", "fr-en", "ja-zh", "zh-ja"], "split": "heldout", "estimate": [0.1, 0.02, -0.3, 0.2], "ci_low": 0.0, "ci_high": 0.4}
+        {
+            "direction": ["en-fr", "fr-en", "ja-zh", "zh-ja"],
+            "split": "heldout",
+            "n_seeds": 3,
+            "estimate": [0.1, 0.02, -0.3, 0.2],
+            "low": [0.05, -0.1, -0.4, 0.1],
+            "high": [0.2, 0.1, -0.2, 0.3],
+        }
     )
     said = report_transfer.direction_sentence(each)
-    assert "largest in ja → zh (-0.300" in said.replace("−", "-") and "the mean of the 2 other directions is +0.060" in said
+    assert "above zero in 2 of 4 directions and below in 1; it is largest in zh → ja (+0.200" in said and "smallest in ja → zh (-0.300" in said
+    assert "The mean of the 2 other directions than the first two is -0.140" in said
     assert report_transfer.direction_sentence(each.head(2)) == ""
 
 
-@pytest.mark.parametrize("effect, said", [(0.5, "it helps"), (-0.3, "it harms"), (0.1, "no difference was found")])
+@pytest.mark.parametrize("effect, said", [(0.5, "the difference is there again"), (-0.3, "the other way round"), (0.1, "no difference was found")])
 def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     first, contrasts = table_of()
     two = comparison.outcome_table(make_scores({"none": 0.0, "matched": 0.1, "pivot_npmi": effect}, seeds=range(3, 8)), COUNTS)
-    table, singles = comparison.replicated(first, contrasts, two, n_resamples=50)
-    rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
+    table, singles = followup.replicated(first, contrasts, two, n_resamples=50)
+    rows = followup.claim_rows(table).set_index("run")
     assert rows.n_seeds.to_dict() == {"first run": 3, "replication": 5, "all runs": 8}
     assert rows.estimate["all runs"] == pytest.approx((3 * rows.estimate["first run"] + 5 * rows.estimate["replication"]) / 8)
     assert rows.p_holm["replication"] == rows.p["replication"] and rows.p_holm["first run"] >= rows.p["first run"]
@@ -94,9 +102,17 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     assert rows.loc["first run", ["estimate", "p_holm", "mixed_low"]].tolist() == own[["estimate", "p_holm", "mixed_low"]].tolist()
     pd.testing.assert_series_equal(singles.groupby("run").difference.mean(), rows.estimate.sort_index(), check_names=False)
     details = report_transfer.replication_details(table)
-    assert f"on seen words {table[(table.run == 'replication') & (table.split == 'seen') & (table.outcome == 'log_ratio')].estimate.iloc[0]:+.3f}" in details
+    seen = table[(table.run == "replication") & (table.split == "seen") & (table.outcome == "log_ratio")].set_index("reference")
+    assert f"on seen words {seen.estimate['matched']:+.3f}" in details and set(table.reference) == {"matched", "none"}
     still = table.assign(p=table.p.where(~table.outcome.isin(["mrr", "top1"]), 0.9))
-    assert ("no change of ranks" in report_transfer.replication_details(still)) == (rows.p["replication"] < 0.05)
+    assert ("No change of ranks" in report_transfer.replication_details(still)) == (rows.p["replication"] < 0.05)
+    borrowed = table[table.run == followup.BORROWED].iloc[0]
+    square = comparison.run_square(comparison.outcome_by_concept(first, "heldout", "log_ratio"))
+    wide = comparison.outcome_by_concept(two, "heldout", "log_ratio")
+    assert borrowed.p == pytest.approx(comparison.mixed_difference(comparison.differences(wide, "pivot_npmi", "matched"), runs=square)["p"])
+    assert borrowed.estimate == rows.estimate["replication"] and "as variable as those of the first run" in report_transfer.replication_sentences(table)
+    losing = table.assign(mixed_low=-0.2, mixed_high=table.mixed_high.where(table.arm != "matched", -0.1))
+    assert "It is the match that loses" in report_transfer.replication_sentences(losing)
     assert said in report_transfer.replication_sentences(table) and said in report_transfer.conclusion(contrasts, {}, table)
     fig, ax = figures_transfer.replication(rows.reset_index(), singles)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first run (3 seeds)", "replication (5 seeds)", "all runs (8 seeds)"]
@@ -105,13 +121,13 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
 def test_a_replication_needs_runs_of_its_own_and_may_be_missing():
     first, contrasts = table_of()
     with pytest.raises(ValueError, match="seed 0 is in both runs"):
-        comparison.replicated(first, contrasts, first)
-    alone, singles = comparison.replicated(first, contrasts, n_resamples=50)
+        followup.replicated(first, contrasts, first)
+    alone, singles = followup.replicated(first, contrasts, n_resamples=50)
     assert set(alone.run) == {"first run"} and len(singles) == 3
     assert report_transfer.replication_details(alone) == report_transfer.replication_sentences(alone) == "" and "Run again" not in report_transfer.conclusion(
         contrasts, {}, alone
     )
-    nothing, singles = comparison.replicated(first[first.arm != "matched"], contrasts, n_resamples=50)
+    nothing, singles = followup.replicated(first[first.arm != "matched"], contrasts, n_resamples=50)
     assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_outcomes("") is None
 
 
@@ -164,13 +180,17 @@ def test_tables_and_sentences_of_the_parts():
     [("radio", "Radio", 1.0), ("élève", "eleve", 1.0), ("chat", "cat", 6 / 7), ("几何", "幾何", 0.5), ("dog", "犬", 0.0), ("a", "", 0.0)],
 )
 def test_spelling_is_the_share_of_common_characters(first, second, share):
-    assert comparison.spelling(first, second) == pytest.approx(share) == pytest.approx(comparison.spelling(second, first))
+    assert followup.spelling(first, second) == pytest.approx(share) == pytest.approx(followup.spelling(second, first))
+
+
+def test_the_script_is_that_of_the_word():
+    assert [followup.script(w) for w in ("été", "犬", "食べる", "バナナ", "いぬ", "")] == ["Latin", "Han", "Han", "kana", "kana", "Latin"]
 
 
 def spelled_world():
-    """Concepts whose words are alike in two languages of one script (0), otherwise spelled there (1), and pairs of two scripts; the effect is where words are alike."""
+    """Concepts whose English and French words are alike (odd ones) or not; the effect is where they are alike. The Japanese word is of another script."""
     ids = [f"c{i}" for i in range(40)]
-    lexicon = pd.DataFrame({"en": "radio", "fr": ["radio" if i % 2 else "chien" for i in range(40)], "ja": "犬"}, index=ids)
+    lexicon = pd.DataFrame({"en": "radio", "fr": ["radio" if i % 2 else "chien" for i in range(40)], "ja": ["犬", "イヌ"] * 20}, index=ids)
     rng = np.random.default_rng(0)
     rows = [
         {"arm": arm, "seed": seed, "tokens": 1, "split": "heldout", "source_lang": "en", "target_lang": target, "concept_id": c}
@@ -183,23 +203,29 @@ def spelled_world():
     return pd.DataFrame(rows).reindex(columns=["arm", "seed", "tokens", "split", "source_lang", "target_lang", "concept_id", *comparison.OUTCOMES]), lexicon
 
 
-def test_the_contrast_by_spelling_finds_where_it_is():
+def test_the_contrast_by_spelling_and_direction_finds_where_it_is():
     outcomes, lexicon = spelled_world()
-    spelled = comparison.by_spelling({"first run": outcomes}, lexicon).set_index("spelling")
+    spelled = followup.by_spelling({"first run": outcomes}, lexicon).set_index("spelling")
     assert spelled.n.to_dict() == {"alike": 20, "otherwise": 20, "another script": 40} and (spelled.n_seeds == 3).all()
     assert spelled.estimate.round(1).to_dict() == {"alike": 0.5, "otherwise": 0.0, "another script": 0.0} and spelled.base.round(1).eq(2).all()
+    assert spelled["items"].to_dict() == {"alike": 0.25, "otherwise": 0.25, "another script": 0.5}
+    assert spelled.share["alike"] == pytest.approx(1, abs=0.05) and spelled.share.sum() == pytest.approx(1)
     text = report_transfer.spelling_sentence(spelled.reset_index())
-    assert "words that can be copied" in text and " to 25 %" in text
-    even = report_transfer.spelling_sentence(spelled.reset_index().assign(estimate=spelled.base.to_numpy() / 5))
-    assert "each group gains 20 %" in even
+    assert "of the difference falls to words that are spelled alike, 25 % of the items" in text
     assert "By spelling" in report_transfer.conclusion(table_of()[1], {}, None, spelled.reset_index())
     fig, ax = figures_transfer.spelling(spelled.reset_index())
     assert [t.get_text().split("\n")[0] for t in ax.get_yticklabels()] == ["spelled alike", "same script,", "another script"]
+    each = followup.by_direction(outcomes).set_index("direction")
+    assert each.estimate.round(2).to_dict() == {"en-fr": 0.25, "en-ja": 0.0} and (each.n == 40).all() and each.low["en-fr"] > 0
+    fig, ax = figures_transfer.by_direction(each.reset_index())
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["en → fr", "en → ja"]
 
 
-def test_no_contrast_by_spelling_without_its_arms():
+def test_nothing_is_followed_up_without_its_arms():
     outcomes, lexicon = spelled_world()
-    nothing = comparison.by_spelling({"first run": outcomes[outcomes.arm != "matched"]}, lexicon)
+    part = outcomes[outcomes.arm != "matched"]
+    nothing = followup.by_spelling({"first run": part}, lexicon)
     assert (
         nothing.empty and report_transfer.spelling_sentence(nothing) == "" and "By spelling" not in report_transfer.conclusion(table_of()[1], {}, None, nothing)
     )
+    assert followup.by_direction(part).empty and report_transfer.direction_sentence(followup.by_direction(part)) == ""

@@ -12,9 +12,7 @@ differences, [concept × seed]. Two intervals are given:
 
 from __future__ import annotations
 
-import difflib
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,16 +34,13 @@ __all__ = [
     "detectable",
     "contrasts",
 ]
-__all__ += ["by_direction", "by_spelling", "spelling", "transfer_table", "contrast_pairs", "replicated"]
+__all__ += ["differences", "transfer_table", "contrast_pairs"]
 
 # Fixed before any pivot arm was trained (notebook 05): these contrasts, this outcome, these words; Holm over the contrasts.
 CONFIRMATORY = (("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("pivot_paper", "bilingual"))
 PRIMARY_OUTCOME, PRIMARY_SPLIT = "log_ratio", "heldout"
 OUTCOMES = ("log_ratio", "score", "mrr", "top1", "sentence_gain", "chrf")
 BASE = "none"
-ALIKE = 0.5  # share of common characters from which two words are spelled alike
-SPELLINGS = ("alike", "otherwise", "another script")
-SCRIPTS = {"en": "Latin", "fr": "Latin", "zh": "Han", "ja": "Han"}  # Japanese words share Han characters with Chinese ones
 
 
 def outcome_table(scores: pd.DataFrame, counts: pd.DataFrame, gains: pd.DataFrame | None = None, translations: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -226,92 +221,6 @@ def contrasts(outcomes: pd.DataFrame, n_resamples: int = 2000, seed: int = 0, co
     main = table.confirmatory.to_numpy()
     table.loc[main, "p_holm"] = holm(table.p[main].to_numpy())
     return table
-
-
-def replicated(
-    first: pd.DataFrame, found: pd.DataFrame, again: pd.DataFrame | None = None, n_resamples: int = 2000, seed: int = 0
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first of the fixed contrasts in the first run, in a second with other seeds, and in both together.
-
-    The second run is a test of one hypothesis, so that its p needs no correction; its variance of runs is its own.
-
-    Args:
-        first: of :func:`outcome_table`.
-        found: of :func:`contrasts`, for the first run.
-        again: outcomes of the second run, whose seeds are others; None if there is none.
-
-    Returns:
-        run (`first run`, `replication`, `all runs`) and the columns of :func:`contrasts`; run, seed, difference (of the primary outcome and split, mean over concepts).
-
-    Raises:
-        ValueError: if the two have a seed in common.
-    """
-    arm, reference = CONFIRMATORY[0]
-    runs = {"first run": first[first.arm.isin([arm, reference])]}
-    if again is not None:
-        own = again[again.arm.isin([arm, reference])]
-        if common := sorted(set(runs["first run"].seed) & set(own.seed)):
-            raise ValueError(f"seed {common[0]} is in both runs: a replication needs runs of its own")
-        runs |= {"replication": own, "all runs": pd.concat([runs["first run"], own], ignore_index=True)}
-    columns = "run arm reference split outcome n n_seeds estimate ci_low ci_high mixed_low mixed_high p p_holm se df detectable".split()
-    tables, singles = [pd.DataFrame(columns=columns)], [pd.DataFrame(columns=["run", "seed", "difference"])]
-    for name, outcomes in runs.items():
-        if outcomes.arm.nunique() == 2:
-            table = found if name == "first run" else contrasts(outcomes, n_resamples, seed, CONFIRMATORY[:1])
-            tables.append(table[(table.arm == arm) & (table.reference == reference)].assign(run=name)[columns])
-            wide = outcome_by_concept(outcomes, PRIMARY_SPLIT, PRIMARY_OUTCOME)
-            seeds = [s for s in wide[arm] if s in wide[reference]]
-            singles.append(pd.DataFrame({"run": name, "seed": seeds, "difference": differences(wide, arm, reference).mean(0)}))
-    return tuple(pd.concat(parts[1:] or parts, ignore_index=True) for parts in (tables, singles))
-
-
-def by_direction(outcomes: pd.DataFrame, arm: str, reference: str, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """One contrast of the primary outcome by direction and split, seeds averaged; intervals over concepts.
-
-    Returns:
-        direction (`en-fr`), split, n, estimate, ci_low, ci_high.
-    """
-    rows = []
-    words = outcomes[outcomes[PRIMARY_OUTCOME].notna()]
-    for (source, target, split), part in words.groupby(["source_lang", "target_lang", "split"], sort=False):
-        values = differences(outcome_by_concept(part, split, PRIMARY_OUTCOME), arm, reference).mean(1)
-        if len(values) > 1:
-            rows.append((f"{source}-{target}", split, len(values), *bootstrap_interval(values, n_resamples=n_resamples, seed=seed)))
-    return pd.DataFrame(rows, columns=["direction", "split", "n", "estimate", "ci_low", "ci_high"])
-
-
-def spelling(first: str, second: str) -> float:
-    """Share of two words' characters that they have in common, in order, case and accents aside (Ratcliff and Obershelp's ratio, of ``difflib``)."""
-    plain = ["".join(c for c in unicodedata.normalize("NFKD", w).casefold() if not unicodedata.combining(c)) for w in (first, second)]
-    return difflib.SequenceMatcher(None, *plain, autojunk=False).ratio()
-
-
-def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.DataFrame:
-    """The first of the fixed contrasts, primary outcome and split, by how the two words of an item are written.
-
-    Args:
-        runs: outcomes (:func:`outcome_table`) of each run.
-        lexicon: indexed by concept_id, with a column for each language.
-
-    Returns:
-        run, spelling (`alike`: the same string, or at least half of the characters in common; `otherwise`, in the same script; `another script`), n (concepts), n_seeds,
-        base (the outcome without further training), estimate, low, high, p (mixed model). A group of fewer than two concepts is left out.
-    """
-    (arm, reference), rows = CONFIRMATORY[0], []
-    for run, outcomes in runs.items():
-        if not {arm, reference, BASE} <= set(outcomes.arm):
-            continue
-        part = outcomes[(outcomes.split == PRIMARY_SPLIT) & outcomes[PRIMARY_OUTCOME].notna()]
-        items = part[["concept_id", "source_lang", "target_lang"]].drop_duplicates()
-        alike = [spelling(lexicon.at[c, a], lexicon.at[c, b]) >= ALIKE for c, a, b in items.itertuples(index=False)]
-        same = items.source_lang.map(SCRIPTS) == items.target_lang.map(SCRIPTS)
-        part = part.merge(items.assign(spelling=np.where(alike, SPELLINGS[0], np.where(same, SPELLINGS[1], SPELLINGS[2]))))
-        for kind in SPELLINGS:
-            wide = outcome_by_concept(part[part.spelling == kind], PRIMARY_SPLIT, PRIMARY_OUTCOME)
-            if len(wide) > 1 and len(values := differences(wide, arm, reference)) > 1:
-                mixed = mixed_difference(values, runs=run_square(wide))
-                rows.append((run, kind, *values.shape, wide[BASE].mean().iloc[0], *(mixed[k] for k in ("estimate", "low", "high", "p"))))
-    return pd.DataFrame(rows, columns=["run", "spelling", "n", "n_seeds", "base", "estimate", "low", "high", "p"])
 
 
 def transfer_table(outcomes: pd.DataFrame, losses: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

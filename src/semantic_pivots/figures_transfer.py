@@ -190,31 +190,23 @@ def cost(transfer: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     return fig, axes
 
 
-def by_direction(table: pd.DataFrame, arm: str, reference: str) -> tuple[Figure, Axes]:
-    """One contrast direction by direction, with 95 % intervals over concepts.
+def by_direction(table: pd.DataFrame) -> tuple[Figure, Axes]:
+    """The claim's contrast direction by direction, with 95 % intervals over concepts and runs.
 
     Args:
-        table: direction, split, estimate, ci_low, ci_high.
+        table: of ``followup.by_direction``.
     """
     order = list(dict.fromkeys(table.direction))
     fig, ax = plt.subplots(figsize=(7.5, 2.9), layout="constrained")
     for shift, (split, color, marker) in zip((-0.2, 0, 0.2), (("heldout", COLORS[0], "o"), ("never", COLORS[1], "^"), ("seen", COLORS[2], "s"))):
-        rows = table[table.split == split]
-        x = rows.direction.map(order.index) + shift
-        ax.errorbar(
-            x,
-            rows.estimate,
-            yerr=[rows.estimate - rows.ci_low, rows.ci_high - rows.estimate],
-            fmt=marker,
-            color=color,
-            ms=4.5,
-            lw=1.2,
-            label=SPLIT_NAMES[split],
-        )
+        if (rows := table[table.split == split]).empty:
+            continue
+        reach = [rows.estimate - rows.low, rows.high - rows.estimate]
+        ax.errorbar(rows.direction.map(order.index) + shift, rows.estimate, yerr=reach, fmt=marker, color=color, ms=4.5, lw=1.2, label=SPLIT_NAMES[split])
     ax.axhline(0, color="0.5", ls="--", lw=1)
     ax.set_xticks(range(len(order)), [d.replace("-", " → ") for d in order], rotation=30, ha="right")
     ax.set_ylabel("difference in\nlog-ratio (nats)")
-    fig.suptitle(f"{arm_name(arm)} − {arm_name(reference)}", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    fig.suptitle(f"{arm_name('pivot_npmi')} − {arm_name('matched')}, {table.n_seeds.max()} seeds", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     return fig, ax
 
@@ -223,7 +215,7 @@ def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axe
     """One contrast in the first run, in the replication and in both: each seed as a small symbol, with 95 % intervals over concepts and over concepts and runs.
 
     Args:
-        table: of ``comparison.replicated``; the primary outcome and split.
+        table: of ``followup.claim_rows``.
         singles: its differences of single seeds.
     """
     names = list(dict.fromkeys(table.run))
@@ -251,7 +243,7 @@ def spelling(spelled: pd.DataFrame) -> tuple[Figure, Axes]:
     """The claim's contrast by how the two words are written, with the mixed model's 95 % intervals, a color a run.
 
     Args:
-        spelled: of ``comparison.by_spelling``.
+        spelled: of ``followup.by_spelling``.
     """
     kinds, runs = list(dict.fromkeys(spelled.spelling)), list(dict.fromkeys(spelled.run))
     fig, ax = plt.subplots(figsize=(7.2, 0.6 * len(kinds) + 1.4), layout="constrained")
@@ -263,8 +255,8 @@ def spelling(spelled: pd.DataFrame) -> tuple[Figure, Axes]:
         ax.plot(rows.estimate, y, marker, color=color, ms=6, label=f"{run} ({rows.n_seeds.iloc[0]} seeds)")
     ax.axvline(0, color="0.5", ls="--", lw=1)
     names = {"alike": "spelled alike", "otherwise": "same script,\nspelled otherwise", "another script": "another script"}
-    size = spelled.groupby("spelling")[["n", "base"]].first()
-    ax.set_yticks(range(len(kinds)), [f"{names[k]}\nn = {size.n[k]}, base {size.base[k]:.2f}" for k in kinds], fontsize=8)
+    size = spelled.groupby("spelling")[["n", "items"]].first()
+    ax.set_yticks(range(len(kinds)), [f"{names[k]}\n{size.n[k]} concepts, {100 * size['items'][k]:.0f} % of items" for k in kinds], fontsize=8)
     ax.set(
         ylim=(len(kinds) - 0.4, -0.6), xlabel=f"{arm_name('pivot_npmi')} − {arm_name('matched')}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}"
     )

@@ -8,6 +8,7 @@ import pandas as pd
 from .artifacts import Store
 from .association import holm
 from .figures_transfer import OUTCOME_NAMES, arm_name
+from .followup import BORROWED, CLAIM, claim_rows
 from .report import interval
 from .task import LANGUAGES
 
@@ -109,16 +110,22 @@ def power_sentences(contrasts: pd.DataFrame) -> str:
 
 
 def direction_sentence(each: pd.DataFrame) -> str:
-    """In which directions a contrast is largest, and what is left without them.
+    """In which directions the claim's contrast is largest and smallest, on held-out words.
 
     Args:
-        each: of ``comparison.by_direction``.
+        each: of ``followup.by_direction``.
     """
-    own = each[each.split == "heldout"].sort_values("estimate", key=np.abs, ascending=False)
+    own = each[each.split == "heldout"].sort_values("estimate")
     if len(own) < 4:
         return ""
-    largest = " and ".join(f"{r.direction.replace('-', ' → ')} ({interval(r.estimate, r.ci_low, r.ci_high, 3)})" for r in own.head(2).itertuples())
-    return f"On held-out words it is largest in {largest}; the mean of the {len(own) - 2} other directions is {own.estimate.iloc[2:].mean():+.3f}."
+
+    def named(rows: pd.DataFrame) -> str:
+        return " and ".join(f"{r.direction.replace('-', ' → ')} ({r.estimate:+.3f} [{r.low:+.3f}, {r.high:+.3f}])" for r in rows.itertuples())
+
+    return (
+        f"On held-out words ({own.n_seeds.max()} seeds) its interval lies above zero in {(own.low > 0).sum()} of {len(own)} directions and below in {(own.high < 0).sum()}; it is largest in "
+        f"{named(own.iloc[:-3:-1])} and smallest in {named(own.head(1))}. The mean of the {len(own) - 2} other directions than the first two is {own.estimate.iloc[:-2].mean():+.3f}."
+    )
 
 
 def secondary_sentences(contrasts: pd.DataFrame) -> str:
@@ -201,71 +208,78 @@ def run_outcomes(profile: str) -> pd.DataFrame | None:
 
 
 def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
-    """What the one hypothesis of the replication came to, "" where there is none.
+    """What the one hypothesis of the replication came to, and what becomes of either arm against the base; "" where there is none.
 
     Args:
-        table: of ``comparison.replicated``.
+        table: of ``followup.replicated``.
     """
-    rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
+    rows = claim_rows(table).set_index("run")
     if "replication" not in rows.index:
         return ""
     row, pooled = rows.loc["replication"], rows.loc["all runs"]
     numbers = f"{_contrast(row)} nats, {_p(row.p)}, {row.n} concepts, {row.n_seeds} new seeds"
     if row.p < alpha:
-        text = f"**Run again with new seeds for this one hypothesis, it {'helps' if row.estimate > 0 else 'harms'}** ({numbers})."
+        text = f"**Run again with new seeds for this one hypothesis, the difference is {'there again' if row.estimate > 0 else 'there, the other way round'}** ({numbers}"
     else:
-        text = f"**Run again with new seeds for this one hypothesis, no difference was found** ({numbers}; one of {row.detectable:.3f} would be found four times in five)."
-    return f"{text} Over all {pooled.n_seeds} seeds the difference is {_contrast(pooled)} ({_p(pooled.p)}; the first run, which suggested the question, is part of it)."
+        text = f"**Run again with new seeds for this one hypothesis, no difference was found** ({numbers}; one of {row.detectable:.3f} would be found four times in five"
+    borrowed = table[table.run == BORROWED]
+    if len(borrowed):
+        text += f"; were its runs as variable as those of the first run's arms, {_p(borrowed.p.iloc[0])}"
+    text += f"). Over all {pooled.n_seeds} seeds it is {_contrast(pooled)}."
+    main = table[(table.run == "replication") & (table.split == "heldout") & (table.outcome == "log_ratio") & (table.reference == "none")].set_index("arm")
+    if set(CLAIM) <= set(main.index):
+        own, match = (main.loc[a] for a in CLAIM)
+        said = f"against the base without further training *{arm_name(CLAIM[0])}* has {_contrast(own)} and *{arm_name(CLAIM[1])}* {_contrast(match)}"
+        if own.mixed_low <= 0 and match.mixed_high < 0:
+            text += f" **It is the match that loses:** {said}."
+        else:
+            text += f" {said[0].upper()}{said[1:]}."
+    return text
 
 
 def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
     """What the replication shows beside its hypothesis, "" where there is none.
 
     Args:
-        table: of ``comparison.replicated``.
+        table: of ``followup.replicated``.
     """
-    rows = table[table.run == "replication"].set_index(["split", "outcome"])
+    rows = table[(table.run == "replication") & (table.reference == CLAIM[1])].set_index(["split", "outcome"])
     if rows.empty:
         return ""
-    names = {
-        ("never", "log_ratio"): "on words that never meet",
-        ("seen", "log_ratio"): "on seen words",
-        ("heldout", "score"): "Score",
-        ("heldout", "mrr"): "MRR",
-    }
-    names |= {("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats a token"}
+    names = {("never", "log_ratio"): "on words that never meet", ("seen", "log_ratio"): "on seen words", ("heldout", "score"): "Score"}
+    names |= {("heldout", "mrr"): "MRR", ("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats a token"}
     said = [f"{name} {_contrast(rows.loc[key], 4 if key[1] == 'score' else 3)}" for key, name in names.items() if key in rows.index]
-    return f"Beside the hypothesis, by the new seeds: {'; '.join(said)}. {_limits(rows, alpha)}".rstrip()
+    return f"Beside the hypothesis, by the new seeds: {'; '.join(said)}. {_limits(table, alpha)}".rstrip()
 
 
-def _limits(rows: pd.DataFrame, alpha: float) -> str:
-    """What a difference in log-ratio does not come with: of the replication, indexed by split and outcome."""
-    text, main = [], rows.loc[("heldout", "log_ratio")]
-    ranks = rows[rows.index.isin([("heldout", "mrr"), ("heldout", "top1")])]
-    if main.p < alpha and len(ranks) and (ranks.p > alpha).all():
-        text.append("Probabilities move, and no change of ranks was found: the translation gains on the other words and seldom passes one.")
-    gain = rows[rows.index.isin([("parallel", "sentence_gain")])]
-    if len(gain) and gain.p.iloc[0] < alpha and np.sign(gain.estimate.iloc[0]) != np.sign(main.estimate):
-        text.append(f"Sentences go the other way: what they gain from their source changes by {_contrast(gain.iloc[0])} nats a token.")
+def _limits(table: pd.DataFrame, alpha: float) -> str:
+    """What the replicated difference in log-ratio does not come with."""
+    part, text = table[table.reference == CLAIM[1]].set_index(["run", "split", "outcome"]), []
+    rank, first = (part.loc[(run, "heldout", "mrr")] if (run, "heldout", "mrr") in part.index else None for run in ("replication", "first run"))
+    if rank is not None and part.loc[("replication", "heldout", "log_ratio")].p < alpha <= rank.p:
+        text.append(f"No change of ranks was found (MRR {_contrast(rank)}; in the first run {_contrast(first)}).")
+    key = ("replication", "parallel", "sentence_gain")
+    gain = part.loc[key] if key in part.index else None
+    if gain is not None and gain.p < alpha and np.sign(gain.estimate) != np.sign(part.loc[("replication", "heldout", "log_ratio")].estimate):
+        text.append(f"**Sentences go the other way:** what they gain from their source changes by {_contrast(gain)} nats a token.")
     return " ".join(text)
 
 
 def spelling_sentence(spelled: pd.DataFrame) -> str:
-    """Whether the difference is one of words that are spelled alike, in the run with the most seeds; "" where there is none.
+    """Where the difference is, by how the two words are written, in the last run of the table; "" where there is none.
 
     Args:
-        spelled: of ``comparison.by_spelling``.
+        spelled: of ``followup.by_spelling``.
     """
     if spelled.empty:
         return ""
     rows = spelled[spelled.run == spelled.run.iloc[-1]].set_index("spelling")
-    names = {"alike": "where the two words are spelled alike", "otherwise": "in the same script, otherwise spelled,", "another script": "in another script"}
+    names = {"alike": "words that are spelled alike", "otherwise": "words of the same script, spelled otherwise,", "another script": "words of two scripts"}
     said = [f"{names[r.Index]} {r.estimate:+.3f} [{r.low:+.3f}, {r.high:+.3f}] (n = {r.n}; the base has {r.base:.2f})" for r in rows.itertuples()]
     text = f"By spelling, looked at after the result ({rows.n_seeds.iloc[0]} seeds, nats): {'; '.join(said)}."
-    if {"alike", "another script"} <= set(rows.index) and rows.low["alike"] > rows.high["another script"]:
-        least, most = (f"{100 * share:.0f}" for share in (rows.estimate / rows.base).agg(["min", "max"]))
-        text += " **In nats it is mostly a matter of words that can be copied;** as a share of what the base knows, "
-        text += f"each group gains {least} %." if least == most else f"the groups gain {least} to {most} %."
+    if "alike" in rows.index and rows.low["alike"] > 0:
+        text += f" **{100 * rows.share['alike']:.0f} % of the difference falls to words that are spelled alike, {100 * rows['items']['alike']:.0f} % of the items.**"
+        text += " Whether these are copied or translated, spelling does not tell."
     return text
 
 
@@ -281,8 +295,8 @@ def conclusion(
     Args:
         contrasts: of ``comparison.contrasts``.
         larger: of :func:`larger_runs`.
-        again: of ``comparison.replicated``.
-        spelled: of ``comparison.by_spelling``.
+        again: of ``followup.replicated``.
+        spelled: of ``followup.by_spelling``.
     """
     main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
     key = ("pivot_npmi", "matched")
@@ -300,14 +314,13 @@ def conclusion(
             f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
         )
     if again is not None and (said := replication_sentences(again, alpha)):
-        limits = _limits(again[again.run == "replication"].set_index(["split", "outcome"]), alpha)
-        text += f" {said} {limits}".rstrip()
+        text += f" {said} {_limits(again, alpha)}".rstrip()
     if spelled is not None and len(spelled):
         text += f" {spelling_sentence(spelled)}"
-    paper = main.loc[("pivot_paper", "matched_paper")] if ("pivot_paper", "matched_paper") in main.index else None
-    if paper is not None:
+    if ("pivot_paper", "matched_paper") in main.index:
+        paper = main.loc[("pivot_paper", "matched_paper")]
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
-        text += f" Chosen as the paper has it, it {found} ({_contrast(paper)})."
+        text += f" Chosen as the paper has it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
     mixed = main[main.index.get_level_values("reference") == "bilingual"]
     who = {2: "Both", 1: "It"}.get(len(mixed))
     if len(mixed) and (mixed.p_holm < alpha).all() and ((mixed.estimate < 0).all() or (mixed.estimate > 0).all()):
@@ -322,12 +335,14 @@ def conclusion(
     base = part[part.index.get_level_values("reference") == "none"]
     if len(base):
         best, better = base.loc[base.estimate.idxmax()], int((base.mixed_low > 0).sum())
-        text += f" **Than the base without further training** {better or 'none'} of the {len(base)} trained arms {'do' if better > 1 else 'does'} better by its interval; the best is "
+        worse = int((base.mixed_high < 0).sum())
+        text += f" **Than the base without further training** {better or 'none'} of the {len(base)} trained arms {'do' if better > 1 else 'does'} better by its interval, {worse or 'none'} worse; the best is "
         text += f"*{arm_name(best.name[0])}* with {_contrast(best)}."
     for name, table in larger.items():
         other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
         if len(other):
-            if (other.p.iloc[0] < alpha) != (row.p_holm < alpha) or other.p.iloc[0] < alpha and (other.estimate.iloc[0] > 0) != (row.estimate > 0):
+            before = row.estimate if again is None or (own := claim_rows(again)).empty else own.estimate.iloc[-1]
+            if other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before):
                 text += " **A larger run says otherwise.**"
             text += f" The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, {other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
         elif said := variation_sentences(table):

@@ -1,0 +1,143 @@
+"""The claim's contrast followed up (notebook 05): run again with seeds of its own, and looked at by direction and by spelling."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Mapping
+
+import pandas as pd
+
+from .comparison import (
+    BASE,
+    CONFIRMATORY,
+    PRIMARY_OUTCOME,
+    PRIMARY_SPLIT,
+    contrasts,
+    detectable,
+    differences,
+    mixed_difference,
+    outcome_by_concept,
+    run_square,
+)
+
+__all__ = ["CLAIM", "RUNS", "BORROWED", "replicated", "claim_rows", "by_direction", "spelling", "script", "by_spelling"]
+
+CLAIM = CONFIRMATORY[0]
+RUNS = ("first run", "replication", "all runs")
+BORROWED = "replication, runs as variable as in the first"
+ALIKE = 0.5  # share of common characters from which two words are spelled alike
+SPELLINGS = ("alike", "otherwise", "another script")
+
+
+def replicated(
+    first: pd.DataFrame, found: pd.DataFrame, again: pd.DataFrame | None = None, n_resamples: int = 2000, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The claim's two arms against each other and against the base: in the first run, in a second with other seeds, and in both together.
+
+    The second run is a test of one hypothesis, so that its p needs no correction. With two arms the variance of runs is theirs alone; one more row (``BORROWED``)
+    gives the claim's contrast with the variance that the first run's arms have together.
+
+    Args:
+        first: of ``comparison.outcome_table``.
+        found: of ``comparison.contrasts``, for the first run.
+        again: outcomes of the second run, whose seeds are others; None if there is none.
+
+    Returns:
+        run and the columns of ``comparison.contrasts``; run, seed, difference (the claim's contrast, primary outcome and split, mean over concepts).
+
+    Raises:
+        ValueError: if the two have a seed in common.
+    """
+    runs = {"first run": first[first.arm.isin([*CLAIM, BASE])]}
+    if again is not None:
+        own = again[again.arm.isin([*CLAIM, BASE])]
+        trained = own[own.arm != BASE]
+        if common := sorted(set(first[first.arm != BASE].seed) & set(trained.seed)):
+            raise ValueError(f"seed {common[0]} is in both runs: a replication needs runs of its own")
+        runs |= {"replication": own, "all runs": pd.concat([runs["first run"], trained], ignore_index=True)}
+    columns = "run arm reference split outcome n n_seeds estimate ci_low ci_high mixed_low mixed_high p p_holm se df detectable".split()
+    tables, singles = [pd.DataFrame(columns=columns)], [pd.DataFrame(columns=["run", "seed", "difference"])]
+    for name, outcomes in runs.items():
+        if set(CLAIM) <= set(outcomes.arm):
+            table = found if name == "first run" else contrasts(outcomes, n_resamples, seed, [CLAIM])
+            pairs = list(zip(table.arm, table.reference))
+            tables.append(table[[p in (CLAIM, *((a, BASE) for a in CLAIM)) for p in pairs]].assign(run=name)[columns])
+            wide = outcome_by_concept(outcomes, PRIMARY_SPLIT, PRIMARY_OUTCOME)
+            values = differences(wide, *CLAIM)
+            seeds = [s for s in wide[CLAIM[0]] if s in wide[CLAIM[1]]]
+            singles.append(pd.DataFrame({"run": name, "seed": seeds, "difference": values.mean(0)}))
+            square = run_square(outcome_by_concept(first, PRIMARY_SPLIT, PRIMARY_OUTCOME))
+            if name == "replication" and square is not None:
+                mixed = mixed_difference(values, runs=square)
+                changed = {"mixed_low": mixed["low"], "mixed_high": mixed["high"], "p_holm": mixed["p"], "detectable": detectable(mixed["se"], mixed["df"])}
+                row = claim_rows(tables[-1]).assign(run=BORROWED, **{k: mixed[k] for k in ("p", "se", "df")} | changed)
+                tables.append(row)
+    return tuple(pd.concat(parts[1:] or parts, ignore_index=True) for parts in (tables, singles))
+
+
+def claim_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The claim's contrast, primary outcome and split, of each of ``RUNS`` that a table of :func:`replicated` holds."""
+    which = (table.arm == CLAIM[0]) & (table.reference == CLAIM[1]) & (table.split == PRIMARY_SPLIT) & (table.outcome == PRIMARY_OUTCOME)
+    return table[which & table.run.isin(RUNS)]
+
+
+def by_direction(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The claim's contrast, primary outcome, by direction and split.
+
+    Returns:
+        direction (`en-fr`), split, n (concepts), n_seeds, estimate, low, high (mixed model).
+    """
+    rows = []
+    words = outcomes[outcomes[PRIMARY_OUTCOME].notna() & outcomes.arm.isin(CLAIM)]
+    for (source, target, split), part in words.groupby(["source_lang", "target_lang", "split"], sort=False):
+        wide = outcome_by_concept(part, split, PRIMARY_OUTCOME)
+        if set(CLAIM) <= set(part.arm) and len(values := differences(wide, *CLAIM)) > 1:
+            mixed = mixed_difference(values, runs=run_square(wide))
+            rows.append((f"{source}-{target}", split, *values.shape, *(mixed[k] for k in ("estimate", "low", "high"))))
+    return pd.DataFrame(rows, columns=["direction", "split", "n", "n_seeds", "estimate", "low", "high"])
+
+
+def spelling(first: str, second: str) -> float:
+    """Share of two words' characters that they have in common, in order, case and accents aside (Ratcliff and Obershelp's ratio, of ``difflib``)."""
+    plain = ["".join(c for c in unicodedata.normalize("NFKD", w).casefold() if not unicodedata.combining(c)) for w in (first, second)]
+    return difflib.SequenceMatcher(None, *sorted(plain), autojunk=False).ratio()  # sorted: the ratio depends on the order
+
+
+def script(word: str) -> str:
+    """`Han` for a word with a Han character, `kana` for another with kana, else `Latin`."""
+    return "Han" if re.search(r"[\u3400-\u4dbf\u4e00-\u9fff]", word) else "kana" if re.search(r"[\u3040-\u30ff]", word) else "Latin"
+
+
+def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.DataFrame:
+    """The claim's contrast, primary outcome and split, by how the two words of an item are written.
+
+    Args:
+        runs: outcomes (``comparison.outcome_table``) of each run.
+        lexicon: indexed by concept_id, with a column for each language.
+
+    Returns:
+        run, spelling (`alike`: at least half of the characters in common; `otherwise`, in the same script; `another script`), n (concepts), n_seeds, items and share (of the
+        items' weight and of the whole difference), base (the outcome without further training), estimate, low, high, p (mixed model). A group of fewer than two concepts is left out.
+    """
+    rows = []
+    for run, outcomes in runs.items():
+        if not {*CLAIM, BASE} <= set(outcomes.arm):
+            continue
+        part = outcomes[(outcomes.split == PRIMARY_SPLIT) & outcomes[PRIMARY_OUTCOME].notna() & outcomes.arm.isin([*CLAIM, BASE])]
+        items = part[["concept_id", "source_lang", "target_lang"]].drop_duplicates()
+        words = [(lexicon.at[c, a], lexicon.at[c, b]) for c, a, b in items.itertuples(index=False)]
+        kinds = [SPELLINGS[0] if spelling(a, b) >= ALIKE else SPELLINGS[1] if script(a) == script(b) else SPELLINGS[2] for a, b in words]
+        part = part.merge(items.assign(spelling=kinds))
+        single = part.pivot_table(index=["concept_id", "source_lang", "target_lang", "spelling"], columns=["arm", "seed"], values=PRIMARY_OUTCOME)
+        own = single[CLAIM[0]].mean(1) - single[CLAIM[1]].mean(1)
+        weight = 1 / own.groupby("concept_id").transform("size")  # a concept's items count together once
+        for kind in SPELLINGS:
+            wide = outcome_by_concept(part[part.spelling == kind], PRIMARY_SPLIT, PRIMARY_OUTCOME)
+            if len(wide) > 1 and len(values := differences(wide, *CLAIM)) > 1:
+                here = own.index.get_level_values("spelling") == kind
+                shares = weight[here].sum() / weight.sum(), (weight * own)[here].sum() / (weight * own).sum()
+                mixed = mixed_difference(values, runs=run_square(wide))
+                rows.append((run, kind, *values.shape, *shares, wide[BASE].mean().iloc[0], *(mixed[k] for k in ("estimate", "low", "high", "p"))))
+    return pd.DataFrame(rows, columns=["run", "spelling", "n", "n_seeds", "items", "share", "base", "estimate", "low", "high", "p"])
