@@ -131,7 +131,7 @@ def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.D
         kinds = [SPELLINGS[0] if spelling(a, b) >= ALIKE else SPELLINGS[1] if script(a) == script(b) else SPELLINGS[2] for a, b in words]
         part = part.merge(items.assign(spelling=kinds))
         single = part.pivot_table(index=["concept_id", "source_lang", "target_lang", "spelling"], columns=["arm", "seed"], values=PRIMARY_OUTCOME)
-        own = single[CLAIM[0]].mean(1) - single[CLAIM[1]].mean(1)
+        own = single[CLAIM[0]].mean(axis=1) - single[CLAIM[1]].mean(axis=1)
         weight = 1 / own.groupby("concept_id").transform("size")  # a concept's items count together once
         for kind in SPELLINGS:
             wide = outcome_by_concept(part[part.spelling == kind], PRIMARY_SPLIT, PRIMARY_OUTCOME)

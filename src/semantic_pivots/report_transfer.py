@@ -313,38 +313,44 @@ def conclusion(
         text = (
             f"**That a set chosen by pivots helps was not found**, {equal} ({numbers}; a difference of {row.detectable:.3f} would be found four times in five)."
         )
+    parts = [text]
     if again is not None and (said := replication_sentences(again, alpha)):
-        text += f" {said} {_limits(again, alpha)}".rstrip()
-    if spelled is not None and len(spelled):
-        text += f" {spelling_sentence(spelled)}"
+        parts += [said, _limits(again, alpha)]
+    if spelled is not None:
+        parts.append(spelling_sentence(spelled))
     if ("pivot_paper", "matched_paper") in main.index:
         paper = main.loc[("pivot_paper", "matched_paper")]
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
-        text += f" Chosen as the paper has it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
+        parts.append(
+            f"Chosen as the paper has it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
+        )
     mixed = main[main.index.get_level_values("reference") == "bilingual"]
     who = {2: "Both", 1: "It"}.get(len(mixed))
     if len(mixed) and (mixed.p_holm < alpha).all() and ((mixed.estimate < 0).all() or (mixed.estimate > 0).all()):
-        text += f" {who} do{'' if len(mixed) == 2 else 'es'} {'better' if mixed.estimate.iloc[0] > 0 else 'worse'} than documents drawn blindly from those with two languages, which"
-        text += " differ from the chosen ones in languages and sources too."
+        compared = f"{who} do{'' if len(mixed) == 2 else 'es'} {'better' if mixed.estimate.iloc[0] > 0 else 'worse'}"
+        parts.append(f"{compared} than documents drawn blindly from those with two languages, which differ from the chosen ones in languages and sources too.")
     part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio")].set_index(["arm", "reference"])
     drawn = [
         f"{arm_name(a)} {_contrast(part.loc[a, 'random'])}" for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper") if (a, "random") in part.index
     ]
     if drawn:
-        text += f" Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}."
+        parts.append(f"Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}.")
     base = part[part.index.get_level_values("reference") == "none"]
     if len(base):
-        best, better = base.loc[base.estimate.idxmax()], int((base.mixed_low > 0).sum())
-        worse = int((base.mixed_high < 0).sum())
-        text += f" **Than the base without further training** {better or 'none'} of the {len(base)} trained arms {'do' if better > 1 else 'does'} better by its interval, {worse or 'none'} worse; the best is "
-        text += f"*{arm_name(best.name[0])}* with {_contrast(best)}."
+        best, better, worse = base.loc[base.estimate.idxmax()], int((base.mixed_low > 0).sum()), int((base.mixed_high < 0).sum())
+        parts.append(
+            f"**Than the base without further training** {better or 'none'} of the {len(base)} trained arms {'do' if better > 1 else 'does'} better by its interval, {worse or 'none'} "
+            f"worse; the best is *{arm_name(best.name[0])}* with {_contrast(best)}."
+        )
     for name, table in larger.items():
         other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
         if len(other):
             before = row.estimate if again is None or (own := claim_rows(again)).empty else own.estimate.iloc[-1]
-            if other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before):
-                text += " **A larger run says otherwise.**"
-            text += f" The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, {other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
-        elif said := variation_sentences(table):
-            text += f" {said}"
-    return text
+            otherwise = other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before)
+            parts.append(
+                f"{'**A larger run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, "
+                f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
+            )
+        else:
+            parts.append(variation_sentences(table))
+    return "\n".join(f"* {p}" for p in parts if p)
