@@ -44,8 +44,9 @@ $(VENV)/.ready: pyproject.toml requirements.lock requirements-models.txt
 all: $(READY) ## run the notebooks of PROFILE that are not up to date
 	$(RUN) -m semantic_pivots.run --profile $(PROFILE) --set "$$SET"
 
+# Threads that wait for each other without sleeping would take the processor from the other process.
 test: $(READY) ## run the tests in two processes, one of them busy with the end-to-end run
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 smoke: $(READY) ## run every notebook in small, with the real model
 	$(RUN) -m semantic_pivots.run --profile smoke --set "$$SET"
