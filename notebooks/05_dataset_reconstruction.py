@@ -374,7 +374,7 @@ display(Markdown(report_transfer.cost_sentences(final)))
 # | `pivot_mixed`, `matched_mixed` | pivots can only link languages where these stand in one document |
 # | `pivot_content`, `matched_content` | pivots of the wrong type: only words of the lexicon count |
 # | `pivot_english`, `matched_english` | English is the pivot language: only English pivots count |
-# | all arms at more than twice the budget | too few documents |
+# | the trained arms above at more than twice the budget | too few documents |
 # | `pivot_sharp`, `pivot_soft` | sharpness: a quarter of the pivots; documents drawn with a chance that rises with the share |
 #
 # `SmolLM2-135M` is a second base, an English-centered one that has read a thousand times as much (profile `smollm2`). Below are the runs whose results are committed.
