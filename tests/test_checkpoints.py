@@ -44,9 +44,9 @@ def test_without_another_concept_there_is_no_foreign_target(lexicon, items):
 
 
 def test_a_block_with_an_untestable_concept_is_left_out_whole(lexicon):
-    pool = lexicon[(lexicon.split == "test") & lexicon.bijective]
-    good = [c for c in pool.index[:40] if task.enough_distractors(lexicon, pool, c)][:8]
-    bad = next(c for c in lexicon[lexicon.split == "test"].index if not task.enough_distractors(lexicon, pool, c, ("fr", "en", "ja")))
+    pool = task.Pool(lexicon, ["test"])
+    good = [c for c in pool.table.index[:40] if pool.enough(c)][:8]
+    bad = next(c for c in lexicon[lexicon.split == "test"].index if not pool.enough(c, ("fr", "en", "ja")))
     kept = checkpoints.scorable(lexicon, assigned([*good[:6], bad, good[7]]))
     assert kept.concept_id.tolist() == good[:4] and set(kept.columns) == {"concept_id", "triple", "block", "group"}
 

@@ -22,7 +22,8 @@ def test_conflicts_and_accepted_words_are_no_distractors(lexicon):
     changed = lexicon.copy()
     changed.at[first, "conflicts"] = others[:5]
     changed.at[first, "valid_fr"] = [changed.loc[first].fr, changed.loc[others[6]].fr]
-    eligible = set(task.eligible_distractors(changed, changed[changed.split == "test"], first, "fr"))
+    pool = task.Pool(changed, ["test"])
+    eligible = set(pool.table.index[pool.eligible(first, "fr")])
     assert not eligible & {first, *others[:5], others[6]}
     assert eligible
 

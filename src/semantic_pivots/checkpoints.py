@@ -49,8 +49,8 @@ def read_log(home: Path = HOME) -> pd.DataFrame:
 
 def scorable(lexicon: pd.DataFrame, assignment: pd.DataFrame) -> pd.DataFrame:
     """The assigned concepts that have nine distractors in every language of their triple; a block is left out whole."""
-    pool = lexicon[(lexicon.split == "test") & lexicon.bijective]
-    enough = [task.enough_distractors(lexicon, pool, c, t.split("-")) for c, t in zip(assignment.concept_id, assignment.triple)]
+    pool = task.Pool(lexicon, ["test"])
+    enough = [pool.enough(c, t.split("-")) for c, t in zip(assignment.concept_id, assignment.triple)]
     bad = assignment[["triple", "block"]][~np.array(enough, bool)].drop_duplicates()
     left = assignment.merge(bad, on=["triple", "block"], how="left", indicator="where")
     return left[left["where"] == "left_only"].drop(columns="where").reset_index(drop=True)
@@ -62,19 +62,18 @@ def foreign_targets(items: pd.DataFrame, lexicon: pd.DataFrame, seed: int) -> pd
     The other concept is drawn among the items, of the same part of speech where there is one; it shares no sense with the item's
     concept and is none of its distractors.
     """
-    pos = items.concept_id.map(lexicon.pos)
+    ids, words = items.concept_id.to_numpy(), items.source_word.to_numpy()
+    pos, conflicts = lexicon.pos.loc[ids].to_numpy(), lexicon.conflicts.loc[ids].to_numpy()
     generator, targets = np.random.default_rng(seed), []
-    conflicts = lexicon.conflicts.map(set).to_dict()
-    for row in items.itertuples():
-        order = generator.permutation(items.index)
-        for i in sorted(order, key=lambda i: pos[i] != lexicon.pos[row.concept_id]):  # noqa: B023 (used at once)
-            other = items.loc[i]
-            known = {*row.distractors, row.source_word}
-            if other.concept_id != row.concept_id and other.concept_id not in conflicts[row.concept_id] and other.source_word not in known:
-                targets.append(other.target_word)
-                break
-        else:
+    for own, distractors in enumerate(items.distractors):
+        barred, known = {ids[own], *conflicts[own]}, {*distractors, words[own]}
+        order = generator.permutation(len(items))
+        order = order[np.argsort(pos[order] != pos[own], kind="stable")]
+        other = next((i for i in order if ids[i] not in barred and words[i] not in known), None)
+        if other is None:
+            row = items.iloc[own]
             raise ValueError(f"{row.concept_id} ({row.source_lang}-{row.target_lang}): no other concept's translation can stand for its own")
+        targets.append(items.target_word.iloc[other])
     return items.assign(target_word=targets)
 
 

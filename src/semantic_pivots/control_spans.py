@@ -45,9 +45,15 @@ def _plain(text: str) -> str:
     return fold(text).strip().translate(TO_HIRAGANA)
 
 
+@functools.cache
+def _kind(character: str) -> str:
+    """First word of a character's name: what it is a letter of."""
+    return unicodedata.name(character, "").split(" ")[0]
+
+
 def _script(text: str) -> str:
     """`latin`, `han`, `kana`, or "" for what is no word of one of them."""
-    found = {unicodedata.name(c, "").split(" ")[0] for c in text}
+    found = set(map(_kind, text))
     if not text or not found <= {"LATIN", "CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}:
         return ""
     return "latin" if found == {"LATIN"} else "" if "LATIN" in found else "han" if "CJK" in found else "kana"

@@ -195,8 +195,8 @@ def compare_formats(
     """
     demo = lexicon[lexicon.split == "demo"]
     shown = {c for p in task.build_prompts(lexicon, pairs[0], n_prompt_sets, seed) for c in p.demonstrations}
-    pool = demo[demo.bijective]
-    able = [c for c in demo.index if c not in shown and task.enough_distractors(lexicon, pool, c)]
+    pool = task.Pool(lexicon, ["demo"])
+    able = [c for c in demo.index if c not in shown and pool.enough(c)]
     concepts = demo.loc[np.random.default_rng(seed).permutation(able)[:n_concepts]]
     parts = []
     for name in task.FORMATS:

@@ -16,7 +16,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-__all__ = ["LANGUAGES", "N_DISTRACTORS", "Prompt", "read_lexicon", "parse_pairs", "draw_concepts", "build_prompts", "build_items", "prompt_row", "read_prompts"]
+__all__ = [
+    "LANGUAGES",
+    "N_DISTRACTORS",
+    "Prompt",
+    "read_lexicon",
+    "parse_pairs",
+    "Pool",
+    "draw_concepts",
+    "build_prompts",
+    "build_items",
+    "prompt_row",
+    "read_prompts",
+]
 
 LANGUAGES = {"en": "English", "fr": "French", "zh": "Chinese", "ja": "Japanese"}
 N_DISTRACTORS = 9
@@ -113,6 +125,39 @@ def _random(*key: object) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32("\x1f".join(map(str, key)).encode()))
 
 
+class Pool:
+    """Concepts whose words may stand as distractors. The table's columns are taken out once: a search is made for every concept and language.
+
+    Args:
+        lexicon: all concepts that are asked for.
+        splits: splits of the lexicon the distractors come from; of these the bijective concepts.
+    """
+
+    def __init__(self, lexicon: pd.DataFrame, splits: Sequence[str]):
+        self.table = lexicon[lexicon.split.isin(splits) & lexicon.bijective]
+        self._lexicon = lexicon
+        self._pos, self._ids = self.table.pos.to_numpy(), self.table.concept_id.to_numpy()
+        self._words = {la: self.table[la].to_numpy() for la in LANGUAGES}
+        self._zipf = {la: self.table[f"zipf_{la}"].to_numpy() for la in LANGUAGES}
+
+    def eligible(self, concept_id: str, source_lang: str) -> np.ndarray:
+        """Rows of the pool's table whose source word may stand as a distractor for a concept, whatever the target language.
+
+        Same part of speech, Zipf frequency within 0.75, no shared sense by any dictionary (the lexicon's `conflicts`),
+        and a word that is not itself an accepted word of the concept in any language.
+        """
+        concept = self._lexicon.loc[concept_id]
+        accepted = {w for la in LANGUAGES for w in concept[f"valid_{la}"]} | {concept[la] for la in LANGUAGES}
+        barred, words = {concept_id, *concept.conflicts}, self._words[source_lang]
+        near = np.abs(self._zipf[source_lang] - concept[f"zipf_{source_lang}"]) <= ZIPF_WINDOW
+        alike = np.flatnonzero(near & (self._pos == concept.pos))
+        return np.array([i for i in alike if self._ids[i] not in barred and words[i] not in accepted], dtype=np.int64)
+
+    def enough(self, concept_id: str, langs: Sequence[str] = tuple(LANGUAGES)) -> bool:
+        """Whether a concept has nine distractors in the pool, whichever of the languages is the source."""
+        return all(len(self.eligible(concept_id, la)) >= N_DISTRACTORS for la in langs)
+
+
 def draw_concepts(lexicon: pd.DataFrame, n_concepts: int, seed: int, split: str = "test") -> pd.DataFrame:
     """Draw the concepts to be tested: bijective ones that have enough distractors in every language.
 
@@ -123,36 +168,12 @@ def draw_concepts(lexicon: pd.DataFrame, n_concepts: int, seed: int, split: str 
     """
     if n_concepts < 2:
         raise ValueError(f"n_concepts is {n_concepts}: at least two concepts are needed, distractors come from the others")
-    pool = lexicon[(lexicon.split == split) & lexicon.bijective]
-    shuffled = pool.iloc[np.random.default_rng(seed).permutation(len(pool))]
-    drawn = []
-    for concept in shuffled.itertuples():
-        if len(drawn) == n_concepts:
-            break
-        if enough_distractors(lexicon, pool, concept.concept_id):
-            drawn.append(concept.concept_id)
+    pool = Pool(lexicon, [split])
+    shuffled = pool.table.concept_id.iloc[np.random.default_rng(seed).permutation(len(pool.table))]
+    drawn = list(itertools.islice(filter(pool.enough, shuffled), n_concepts))
     if len(drawn) < n_concepts:
         raise ValueError(f"n_concepts is {n_concepts}, but split {split!r} holds only {len(drawn)} concepts with {N_DISTRACTORS} distractors in every language")
     return lexicon.loc[drawn]
-
-
-def enough_distractors(lexicon: pd.DataFrame, pool: pd.DataFrame, concept_id: str, langs: Sequence[str] = tuple(LANGUAGES)) -> bool:
-    """Whether a concept has nine distractors in the pool, whichever of the languages is the source."""
-    return all(len(eligible_distractors(lexicon, pool, concept_id, la)) >= N_DISTRACTORS for la in langs)
-
-
-def eligible_distractors(lexicon: pd.DataFrame, pool: pd.DataFrame, concept_id: str, source_lang: str) -> pd.Index:
-    """Concepts of the pool whose source word may stand as a distractor for a concept, whatever the target language.
-
-    Same part of speech, Zipf frequency within 0.75, no shared sense by any dictionary (the lexicon's `conflicts`),
-    and a word that is not itself an accepted word of the concept in any language.
-    """
-    concept = lexicon.loc[concept_id]
-    accepted = {w for la in LANGUAGES for w in concept[f"valid_{la}"]} | {concept[la] for la in LANGUAGES}
-    near = (pool[f"zipf_{source_lang}"] - concept[f"zipf_{source_lang}"]).abs() <= ZIPF_WINDOW
-    candidates = pool[near & (pool.pos == concept.pos)]
-    candidates = candidates[~candidates.concept_id.isin({concept_id, *concept.conflicts}) & ~candidates[source_lang].isin(accepted)]
-    return candidates.concept_id
 
 
 def build_prompts(
@@ -217,16 +238,16 @@ def build_items(lexicon: pd.DataFrame, concepts: pd.DataFrame, pair: tuple[str, 
     source, target = pair
     if len(concepts) < 2:
         raise ValueError(f"{len(concepts)} concepts: at least two are needed")
-    pool = lexicon[lexicon.split.isin(concepts.split.unique()) & lexicon.bijective]
+    pool = Pool(lexicon, concepts.split.unique())
+    words, tested = pool.table[source].to_numpy(), pool.table.concept_id.isin(concepts.index).to_numpy()
     rows = []
     for concept in concepts.itertuples():
-        eligible = eligible_distractors(lexicon, pool, concept.concept_id, source)
-        eligible = eligible[lexicon.loc[eligible, source] != getattr(concept, target)]
+        own, target_word = getattr(concept, source), getattr(concept, target)
+        eligible = np.array([i for i in pool.eligible(concept.concept_id, source) if words[i] != target_word], dtype=np.int64)
         if len(eligible) < N_DISTRACTORS:
             raise ValueError(f"{concept.concept_id} ({source}-{target}): only {len(eligible)} of {N_DISTRACTORS} distractors")
-        near = eligible[eligible.isin(concepts.index)].to_numpy()
-        rest = eligible[~eligible.isin(concepts.index)].to_numpy()
+        drawn = tested[eligible]
         random = _random(seed, source, target, concept.concept_id)
-        chosen = np.concatenate([random.permutation(near), random.permutation(rest)])[:N_DISTRACTORS]
-        rows.append((source, target, concept.concept_id, getattr(concept, source), getattr(concept, target), list(lexicon.loc[chosen, source])))
+        chosen = np.concatenate([random.permutation(eligible[drawn]), random.permutation(eligible[~drawn])])[:N_DISTRACTORS]
+        rows.append((source, target, concept.concept_id, own, target_word, list(words[chosen])))
     return pd.DataFrame(rows, columns=["source_lang", "target_lang", "concept_id", "source_word", "target_word", "distractors"])
