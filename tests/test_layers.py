@@ -113,5 +113,6 @@ def test_prose_takes_its_numbers_from_the_tables():
     assert "no layer tells 1 nat" in nothing
     items = layers.milestones(traces)
     tables = layers.milestone_table(items, ["model", "lens"], 50), layers.milestone_table(items, None, 50)
-    assert "0.50 [" in report_layers.english_sentences(*tables)
+    assert "only 2 concepts" in report_layers.english_sentences(*tables) and "nan" not in report_layers.english_sentences(*tables)
+    assert "0.50 [" in report_layers.english_sentences(tables[0].assign(n=20), tables[1].assign(n=20))
     assert "Chinese → French" in report_layers.winner_sentences(tables[1], 5)

@@ -68,8 +68,7 @@ def replicated(
             values = differences(wide, *CLAIM)
             seeds = [s for s in wide[CLAIM[0]] if s in wide[CLAIM[1]]]
             singles.append(pd.DataFrame({"run": name, "seed": seeds, "difference": values.mean(0)}))
-            square = run_square(outcome_by_concept(first, PRIMARY_SPLIT, PRIMARY_OUTCOME))
-            if name == "replication" and square is not None:
+            if name == "replication" and (square := run_square(outcome_by_concept(first, PRIMARY_SPLIT, PRIMARY_OUTCOME))) is not None:
                 mixed = mixed_difference(values, runs=square)
                 changed = {"mixed_low": mixed["low"], "mixed_high": mixed["high"], "p_holm": mixed["p"], "detectable": detectable(mixed["se"], mixed["df"])}
                 row = claim_rows(tables[-1]).assign(run=BORROWED, **{k: mixed[k] for k in ("p", "se", "df")} | changed)

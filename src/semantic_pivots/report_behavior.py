@@ -80,7 +80,7 @@ def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
             "model": agreement.model.map(short_name),
             "rules": agreement.rule_a + " and " + agreement.rule_b,
             "items": agreement.n,
-            "labelled alike": agreement.same.round(2),
+            "labelled alike": [f"{v:.2f}" if np.isfinite(v) else "–" for v in agreement.same],
             "kappa": [interval(*v) if np.isfinite(v[0]) else "not defined" for v in agreement[["kappa", "low", "high"]].to_numpy(float)],
         }
     )

@@ -11,6 +11,8 @@ from .task import LANGUAGES
 
 __all__ = ["information_sentences", "constants_sentences", "english_sentences", "winner_sentences", "lens_sentences", "conclusion"]
 
+FEWEST_CONCEPTS = 10  # below that no share is told
+
 
 def _cell(table: pd.DataFrame, **where) -> pd.Series:
     """The one row of a table with these values."""
@@ -82,6 +84,11 @@ def english_sentences(pooled: pd.DataFrame, by_direction: pd.DataFrame) -> str:
         if not (rows.measure == "english_leads").any():
             continue
         lead, third, control, gap = (_cell(rows, measure=m) for m in ("english_leads", "third_leads", "control_leads", "advantage"))
+        if gap.n < FEWEST_CONCEPTS:
+            lines.append(
+                f"* {short_name(model)}, {lens} lens: only {gap.n} concepts with a right answer in directions without English, too few to say anything."
+            )
+            continue
         own = by_direction[(by_direction.model == model) & (by_direction.lens == lens) & (by_direction.measure == "advantage")]
         least, most = own.loc[own["mean"].idxmin()], own.loc[own["mean"].idxmax()]
         lines.append(
