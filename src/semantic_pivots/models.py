@@ -13,6 +13,7 @@ Only safetensors weights are loaded and no code from a model is ever run.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -22,6 +23,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -474,14 +476,17 @@ def _packaged_folder(name: str) -> tuple[Path, str, str]:
 
 def _convert(parts: list[Path], scratch: Path) -> Path:
     """De-quantise a GGUF into safetensors (float32) with its tokenizer; returns the folder."""
+    import gguf
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with (scratch / "model.gguf").open("wb") as out:
         for part in parts:
             with part.open("rb") as stream:
                 shutil.copyfileobj(stream, out)
-    tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file="model.gguf", local_files_only=True)
-    loaded = AutoModelForCausalLM.from_pretrained(scratch, gguf_file="model.gguf", dtype=torch.float32, local_files_only=True)
+    # transformers opens the file three times, and each time its index of all 262,144 tokens and their scores is read anew, entry by entry
+    with mock.patch("gguf.GGUFReader", functools.cache(gguf.GGUFReader)):
+        tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file="model.gguf", local_files_only=True)
+        loaded = AutoModelForCausalLM.from_pretrained(scratch, gguf_file="model.gguf", dtype=torch.float32, local_files_only=True)
     # transformers refuses to save a model that remembers being quantised, so its weights move to a plain one.
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
