@@ -83,10 +83,10 @@ traces = [lens.trace_pairs(lm, lexicon, scores[scores.model == model], main_prom
 # %% [markdown]
 # **A second lens.** Early layers may say the same in other directions of the space, and a raw lens would misread them.
 # So a linear map from each layer to the last one is fitted in closed form on running text of the corpus (ridge
-# regression, after Din et al., [arXiv 2303.09435](https://arxiv.org/abs/2303.09435)), as many texts of each language.
+# regression, after Din et al., [arXiv 2303.09435](https://arxiv.org/abs/2303.09435)), equally many texts in each language.
 # Its test, on sentences it has not seen, comes at the end of this notebook. A tuned lens (Belrose et al.,
-# [arXiv 2303.08112](https://arxiv.org/abs/2303.08112)), which learns such maps by gradient steps, was farther from the model's output after
-# many times as long; `.venv/bin/python tests/bench.py lens` compares the two on this machine.
+# [arXiv 2303.08112](https://arxiv.org/abs/2303.08112)) learns such maps by gradient steps instead; it is not used here.
+# `.venv/bin/python tests/bench.py lens` compares the two after a short training.
 
 # %%
 ridge = lens.fit_ridge_lens(lm, corpus.sample_texts(n_lens_texts, seed))
@@ -112,18 +112,18 @@ for other in (comparison_model, known_model):
     facts.append(lm.facts())
     traces.append(lens.trace_pairs(lm, lexicon, scores[scores.model == other], task.read_prompts(prompts, other), store))
     del lm
-traces = pd.concat(traces, ignore_index=True)
-store.write("traces", traces, facts, ["lexicon", "corpus", "prompts", "scores"])[["source_lang", "target_lang", "concept_id", "layer", "info_text"]].tail(4)
+traces = store.write("traces", pd.concat(traces, ignore_index=True), facts, ["lexicon", "corpus", "prompts", "scores"])
+raw = traces[(traces.model == model) & (traces.lens == "raw")]
+display(Markdown(report_layers.blank_sentence(layers.blank_answers(raw), model)))
 
 # %% [markdown]
 # ## One word
 #
 # The same concept in all directions, from three blocks before the first that knows the word. In each cell stands the
-# token that matters most after that block; the colour says whose word it starts, and how strong it is how much the layer
-# knows. Pale cells know nothing of the word yet.
+# token that matters most after that block; the hue says whose word the token starts, its strength how much the layer tells.
+# White cells tell less than `min_information`.
 
 # %%
-raw = traces[(traces.model == model) & (traces.lens == "raw")]
 known = raw.concept_id.unique()
 concept = followed_concept if followed_concept in known else sorted(known)[0]
 if concept != followed_concept:
@@ -165,8 +165,9 @@ display(Markdown(report_layers.information_sentences(pooled_information, layers.
 #
 # ## Why a naive rule fails
 #
-# The paper's rule for telling its two behaviors apart begins with the layer whose top token has the highest
-# probability. Which layer is that, and what does it say?
+# The authors' released code tells the two behaviors apart by the layer, of all layers, whose top token has the highest
+# probability (the paper's text takes intermediate layers only; notebook 03 has both). Which layer is that, and what does it
+# say? This is the rule as released; our corrected rule comes in notebook 03.
 
 # %%
 constant = store.write("layer_constants", layers.constants(raw), facts, ["traces"])
@@ -193,22 +194,30 @@ store.write("layer_means", pd.concat([layer_means, whole], ignore_index=True), f
 own = layer_means[(layer_means.model == model) & (layer_means.lens == "raw")]
 fig, axes = figures_layers.shares(own, max((first_informative or 0) - 2, 0))
 figures.save(fig, "02_shares", own[own.measure.isin(layers.SHARES)], profile, model)
+display(Markdown(report_layers.control_sentence(own)))
+
+# %% [markdown]
+# Read the blue line first. A layer that tells the word apart may simply repeat it: the *source* word. Only what lies beyond that, and
+# beyond the other lines, speaks for a pivot.
 
 # %% [markdown]
 # ## Does English lead on the way?
 #
 # In directions without English: in how many rightly answered words does some informative layer before the last put more
 # probability on the concept's English word than on the source word and on all accepted translations? (An answer is right
-# here when the model's top token starts an accepted translation.) Two comparisons: the same for the concept's word in the
-# *fourth* language, which is neither source, target nor English; if any language would do, it leads as often. And
-# another concept's English word, the floor. Only the first prompt set is used, so that both lenses see the same.
+# here when the model's top token starts an accepted translation; a bare space before a Chinese or Japanese word counts as wrong.)
+# Three comparisons: the *source* word itself, more probable than the English word and the translations; the concept's word in the
+# *fourth* language, which is neither source, target nor English: if any language would do, it leads as often; and
+# another concept's English word, the floor. Where Chinese or Japanese is the fourth language this favours English, since tokens that the two
+# share are dropped; the two directions between Chinese and Japanese, whose fourth language is French, do not have this flaw.
+# Only the first prompt set is used, so that both lenses see the same.
 
 # %%
 items = layers.milestones(traces[traces.prompt_set == 0], min_information)
 by_direction = layers.milestone_table(items, None, n_resamples, seed)
 whole = layers.milestone_table(items, ["model", "lens"], n_resamples, seed).assign(source_lang="all", target_lang="all")
 milestones = store.write("milestones", pd.concat([by_direction, whole], ignore_index=True), facts, ["traces"])
-chosen = by_direction[(by_direction.model == model) & (by_direction.lens == "raw")]
+chosen = by_direction[by_direction.model == model]
 if (chosen.measure == "english_leads").any():
     fig, ax = figures_layers.english(chosen)
     figures.save(fig, "02_english_leads", chosen, profile, model)
@@ -220,7 +229,9 @@ display(Markdown(report_layers.english_sentences(whole, by_direction)))
 # ## When does the target win?
 #
 # The target has won after the first block from which the token that matters most starts an accepted translation, and
-# does so up to the end. Only rightly answered words are counted.
+# does so up to the end; it must also tell at least `min_information`. Only rightly answered words whose source and target cannot start
+# with the same token are counted, so nearly all curves end at one whatever the model does. The picture is by the raw lens; the text below
+# it has both, since the two need not agree.
 
 # %%
 curves = layers.win_curves(items[(items.model == model) & (items.lens == "raw")], raw.layer.nunique())
@@ -229,15 +240,17 @@ if len(curves):
     figures.save(fig, "02_target_wins", curves, profile, model)
 
 # %%
-display(Markdown(report_layers.winner_sentences(chosen, raw.layer.nunique())))
+gaps = layers.target_gap(items[items.model == model], n_resamples, seed)
+display(Markdown(report_layers.winner_sentences(chosen, gaps, raw.layer.nunique())))
 
 # %% [markdown]
 # ## Can the lens be trusted?
 #
 # Left: how far what the lens says is from what the model itself says in the end, on held-out sentences in four languages.
-# Middle: the same where the answers are given, the only positions that this notebook reads. Right: what both lenses say of English in the directions without English. The two ask different questions: the raw lens
-# reads a layer as if it were the last, the ridge lens reads what of the last layer's state can already be foretold, and
-# so passes over what later layers will overwrite. What both show does not hang on the lens; where they differ, as they
+# Middle: the same where the answers are given, the only positions that this notebook reads (the same `n_lens_answers` concepts in every
+# direction). Right: what both lenses say of English in the directions without English; the grey control lies at zero. The two ask different
+# questions: the raw lens reads a layer as if it were the last, the ridge lens reads what of the last layer's state can already be foretold,
+# and so passes over what later layers will overwrite. What both show does not depend on the lens; where they differ, as they
 # may for English, the raw lens alone is no proof.
 
 # %%
@@ -245,6 +258,7 @@ display(Markdown(report_layers.winner_sentences(chosen, raw.layer.nunique())))
 clustered = [divergence.assign(concept_id=divergence.text // len(task.LANGUAGES)), at_answers.assign(concept_id=at_answers.text)]
 divergence = store.write("lens_divergence", pd.concat(clustered, ignore_index=True), facts[:1], ["corpus", "parallel", "prompts", "scores"])
 kl = layers.by_layer(divergence, ["kl"], ["lens", "positions"], n_resamples, seed)
+gains = layers.by_layer(layers.lens_gains(divergence), ["gain"], ["positions"], n_resamples, seed)
 third = layers.with_third(traces[(traces.model == model) & (traces.prompt_set == 0) & ~traces.overlap])
 third = third[(third.source_lang != "en") & (third.target_lang != "en")]
 english = layers.by_layer(third, ["p_en", "p_control_en"], ["lens"], n_resamples, seed)
@@ -252,7 +266,7 @@ fig, axes = figures_layers.lens_quality(kl, english)
 figures.save(fig, "02_lens_quality", pd.concat([kl, english]), profile, model)
 
 # %%
-display(Markdown(report_layers.lens_sentences(kl, divergence)))
+display(Markdown(report_layers.lens_sentences(kl, gains, divergence, first_informative or 0)))
 
 # %% [markdown]
 # ## What to conclude

@@ -83,7 +83,7 @@ def test_directions_with_english_have_no_english_lead():
     table = layers.milestones(pd.DataFrame(rows))
     assert table.english_leads.isna().all()
     summary = layers.milestone_table(table, n_resamples=50)
-    assert set(summary.measure) == {"informative", "wins", "source_leads"}
+    assert set(summary.measure) == {"informative", "wins"}
 
 
 def test_win_curves_end_at_the_share_that_is_won():
@@ -110,9 +110,33 @@ def test_prose_takes_its_numbers_from_the_tables():
     text = report_layers.information_sentences(pooled, {"m": 0.69}, 1.0)
     assert "block 2 is the first with at least 1 nat, 2.00" in text and "n = 2 concepts" in text
     nothing = report_layers.information_sentences(pooled.assign(mean=0.0), {"m": 0.69}, 1.0)
-    assert "no layer tells 1 nat" in nothing
+    assert "no layer holds as much as 1 nat" in nothing
     items = layers.milestones(traces)
     tables = layers.milestone_table(items, ["model", "lens"], 50), layers.milestone_table(items, None, 50)
     assert "only 2 concepts" in report_layers.english_sentences(*tables) and "nan" not in report_layers.english_sentences(*tables)
     assert "0.50 [" in report_layers.english_sentences(tables[0].assign(n=20), tables[1].assign(n=20))
-    assert "Chinese → French" in report_layers.winner_sentences(tables[1], 5)
+    said = report_layers.winner_sentences(tables[1], layers.target_gap(items, 50), 5)
+    assert "Chinese → French" in said and "No concept was answered rightly both" in said
+
+
+def test_later_in_other_languages_is_paired_by_concept():
+    into_english = [r | {"target_lang": "en"} for r in THROUGH_ENGLISH] + [r | {"target_lang": "en"} for r in STRAIGHT]
+    items = layers.milestones(pd.DataFrame([*THROUGH_ENGLISH, *STRAIGHT, *into_english]))
+    items["wins"] += np.where(items.target_lang == "en", 0, np.where(items.concept_id == "a", 1.0, 3.0))
+    gap = layers.target_gap(items, 50).iloc[0]
+    assert (gap.n, gap["mean"]) == (2, 2.0) and gap.low >= 1 and gap.high <= 3
+
+
+def test_blank_answers_are_counted_at_the_last_layer():
+    traces = pd.DataFrame([*THROUGH_ENGLISH, *STRAIGHT])
+    last = traces.layer == traces.layer.max()
+    traces["top1_text"] = np.where(last & (traces.concept_id == "a"), " ", "mot")
+    shares = layers.blank_answers(traces)
+    assert shares.to_dict() == {"fr": 0.5}
+    assert "50 % of the items into French" in report_layers.blank_sentence(shares, "m") and "No last layer" in report_layers.blank_sentence(shares * 0, "m")
+
+
+def test_gains_of_the_ridge_lens_are_paired():
+    raw = pd.DataFrame({"text": [0, 1], "layer": 0, "n": 3, "kl": [5.0, 2.0], "agreement": 0.1, "positions": "text", "concept_id": [0, 1]})
+    both = pd.concat([raw.assign(lens="raw"), raw.assign(lens="ridge", kl=[1.0, 1.5], agreement=0.2)])
+    assert layers.lens_gains(both).gain.tolist() == [4.0, 0.5]

@@ -89,15 +89,16 @@ def save(figure: Figure, name: str, data: pd.DataFrame, profile: str, model: str
 
 def zipf_histograms(lexicon: pd.DataFrame) -> tuple[Figure, np.ndarray, pd.DataFrame]:
     """How frequent the words are, a panel a language; also returns the counts drawn."""
-    edges = np.arange(2, 7.01, 0.25)
+    edges = np.arange(1.5, 7.51, 0.25)
     fig, axes = plt.subplots(1, len(LANGUAGES), figsize=(9, 2.2), sharey=True, layout="constrained")
     counts = pd.DataFrame({"zipf_from": edges[:-1], "zipf_to": edges[1:]})
     for ax, (code, name) in zip(axes, LANGUAGES.items()):
         counts[name] = np.histogram(lexicon[f"zipf_{code}"].clip(edges[0], edges[-1]), edges)[0]
         ax.bar(edges[:-1], counts[name], width=0.25, align="edge", color=COLORS[0], edgecolor="white", lw=0.5)
         ax.axvline(lexicon[f"zipf_{code}"].median(), color=COLORS[1], lw=1.5, ls="--")
-        ax.set(title=name, xlabel="Zipf frequency", xlim=(2, 7))
+        ax.set(title=name, xlabel="Zipf frequency", xlim=(edges[0], edges[-1]))
     axes[0].set_ylabel("concepts")
+    axes[0].set_ylim(0, 1.2 * counts[list(LANGUAGES.values())].to_numpy().max())  # room for the word
     axes[0].annotate(
         "median", (lexicon.zipf_en.median(), 1), xycoords=("data", "axes fraction"), xytext=(3, -8), textcoords="offset points", color=COLORS[1], fontsize=8
     )
@@ -126,10 +127,12 @@ def _ability_matrix(ax: Axes, ability: pd.DataFrame, vmax: float):
     for (i, a), (j, b) in ((x, y) for x in enumerate(order) for y in enumerate(order)):
         if (a, b) in cells.index:
             row = cells.loc[(a, b)]
-            text, color = f"{row.mean_score:.2f}\n[{row.ci_low:.2f}, {row.ci_high:.2f}]", "white" if row.mean_score < 0.55 * vmax else "black"
+            digits = 2 if row.ci_high >= 0.02 else 4  # what lies above zero is not to read as zero
+            text = f"{row.mean_score:.{digits}f}\n[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]"
+            color = "white" if row.mean_score < 0.55 * vmax else "black"
         else:
             text, color = "" if a == b else "not run", "0.55"
-        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=8.5)
+        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=8.5 if len(text) < 20 else 7)
     names = [LANGUAGES[la] + (f"\n{NATIVE[la]}" if la in NATIVE else "") for la in order]
     ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="to", ylabel="from", title=f"{short_name(ability.model.iloc[0])}, n = {ability.n.min()}")
     ax.set_xticklabels(names)

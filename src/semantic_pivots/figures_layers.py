@@ -20,7 +20,7 @@ from .task import LANGUAGES
 
 __all__ = ["WHOSE", "one_word", "information", "constant_tokens", "shares", "english", "winners", "lens_quality"]
 
-WHOSE = {"source": COLORS[0], "target": COLORS[1], "English": COLORS[2], "a third language": COLORS[3], "none of these": "#8c8c8c"}
+WHOSE = {"source": COLORS[0], "target": COLORS[1], "English": COLORS[2], "another language": COLORS[3], "none of these": "#8c8c8c"}
 
 
 def _mix(color: str, strength: float) -> tuple[float, float, float]:
@@ -130,7 +130,7 @@ LINES = {
     "p_source": ("source word", COLORS[0], "-", "o"),
     "p_accepted": ("an accepted translation", COLORS[1], "-", "s"),
     "p_en": ("English word", COLORS[2], "--", "^"),
-    "p_third": ("other languages", COLORS[3], "-.", "D"),
+    "p_third": ("another language", COLORS[3], "-.", "D"),
     "p_control_accepted": ("translation of another concept", COLORS[1], ":", ""),
     "p_control_en": ("English word of another concept", COLORS[2], ":", ""),
 }
@@ -171,43 +171,48 @@ def shares(means: pd.DataFrame, first_layer: int = 0) -> tuple[Figure, np.ndarra
     return fig, axes
 
 
-def english(table: pd.DataFrame) -> tuple[Figure, Axes]:
-    """How often English leads before the answer, by direction, against the fourth language and another concept's English word.
+def english(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
+    """How often English leads before the answer, by direction, a panel a lens, against the source, the fourth language and another concept's English word.
 
     Args:
-        table: source_lang, target_lang, measure, mean, low, high; of one model and lens.
+        table: lens, source_lang, target_lang, measure, n, mean, low, high; of one model.
     """
     table = table.assign(direction=table.source_lang.map(LANGUAGES) + " → " + table.target_lang.map(LANGUAGES))
-    wanted = {"english_leads": ("its English word", COLORS[2], "o"), "third_leads": ("its word in the fourth language", COLORS[3], "D")}
-    wanted |= {"control_leads": ("another concept's English word", "0.45", "s")}
-    directions = list(dict.fromkeys(table[table.measure == "english_leads"].direction))
-    fig, ax = plt.subplots(figsize=(6.4, 0.36 * len(directions) + 1.4), layout="constrained")
-    for k, (measure, (label, color, marker)) in enumerate(wanted.items()):
-        rows = table[table.measure == measure].set_index("direction").loc[directions]
-        y = np.arange(len(directions)) + (k - 1) * 0.2
-        ax.errorbar(rows["mean"], y, xerr=[rows["mean"] - rows.low, rows.high - rows["mean"]], fmt=marker, color=color, ms=5, lw=1.3, label=label)
-    ax.set(yticks=range(len(directions)), xlim=(-0.02, 1), xlabel="share of rightly answered words where it leads in some layer before the last")
-    ax.set_yticklabels(directions)
-    ax.invert_yaxis()
-    fig.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-    return fig, ax
+    wanted = {"source_leads": ("the source word", COLORS[0], "s"), "english_leads": ("its English word", COLORS[2], "o")}
+    wanted |= {"third_leads": ("its word in the fourth language", COLORS[3], "D"), "control_leads": ("another concept's English word", "0.45", "x")}
+    leads = table[table.measure == "english_leads"]
+    directions, lenses = list(dict.fromkeys(leads.direction)), list(dict.fromkeys(leads.lens))
+    fig, axes = plt.subplots(1, len(lenses), figsize=(1.6 + 3.9 * len(lenses), 0.42 * len(directions) + 1.5), sharey=True, layout="constrained", squeeze=False)
+    for ax, lens in zip(axes[0], lenses):
+        for k, (measure, (label, color, marker)) in enumerate(wanted.items()):
+            rows = table[(table.measure == measure) & (table.lens == lens)].set_index("direction").reindex(directions)
+            y = np.arange(len(directions)) + (k - 1.5) * 0.18
+            ax.errorbar(rows["mean"], y, xerr=[rows["mean"] - rows.low, rows.high - rows["mean"]], fmt=marker, color=color, ms=5, lw=1.3, label=label)
+        ax.set(xlim=(-0.02, 1.02), title=f"{lens} lens")
+    n = leads[leads.lens == lenses[0]].set_index("direction").n
+    axes[0, 0].set_yticks(range(len(directions)), [f"{d} (n = {n[d]})" for d in directions])
+    axes[0, 0].invert_yaxis()
+    fig.supxlabel("share of rightly answered words where it leads in some informative layer before the last", fontsize=10)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    return fig, axes
 
 
 def winners(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     """Share of rightly answered words for which the target has won by a layer; a panel a target language, a line a source.
 
     Args:
-        curves: source_lang, target_lang, layer, share; of one model and lens.
+        curves: source_lang, target_lang, layer, n, share; of one model and lens.
     """
     targets = [la for la in LANGUAGES if (curves.target_lang == la).any()]
     fig, axes = plt.subplots(1, len(targets), figsize=(2.5 * len(targets), 2.7), sharey=True, layout="constrained", squeeze=False)
     for ax, target in zip(axes[0], targets):
-        for color, style, (source, name) in zip(COLORS, ("-", "--", "-.", ":"), LANGUAGES.items()):
+        for color, style, source in zip(COLORS, ("-", "--", "-.", ":"), LANGUAGES):
             rows = curves[(curves.source_lang == source) & (curves.target_lang == target)]
             if len(rows):
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-                ax.step(rows.layer + 1, rows.share, where="post", color=color, ls=style, label=f"from {name}")
+                ax.step(rows.layer + 1, rows.share, where="post", color=color, ls=style, label=f"n = {rows.n.iloc[0]}")
         ax.set(title=f"into {LANGUAGES[target]}", xlabel="after block", ylim=(0, 1.02))
+        ax.legend(frameon=False, fontsize=7, loc="upper left", handlelength=1.6)
     axes[0, 0].set_ylabel("words won by then")
     fig.legend(
         handles=[Line2D([], [], color=c, ls=s, label=f"from {n}") for c, s, n in zip(COLORS, ("-", "--", "-.", ":"), LANGUAGES.values())],

@@ -19,6 +19,9 @@ __all__ = [
     "milestones",
     "milestone_table",
     "win_curves",
+    "target_gap",
+    "lens_gains",
+    "blank_answers",
     "followed",
     "first_informative",
     "ceilings",
@@ -96,9 +99,9 @@ def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -
         layer with at least ``min_information`` nats; ``wins``, first layer from which the most informative token starts an
         accepted translation up to the end (null if the last one does not); and whether before the last layer some
         informative layer puts more probability on the concept's English word than on the accepted translations and the
-        source word (``english_leads``; for directions without English only), the same for its word in the fourth language
-        (``third_leads``: is it English, or any language?) and for another concept's English word (``control_leads``, a
-        floor), and ``source_leads``.
+        source word (``english_leads``; for directions without English only, as those that follow), the same for its word in the fourth
+        language (``third_leads``: is it English, or any language?) and for another concept's English word (``control_leads``, a
+        floor), and on the source word more than on the accepted translations and the English word (``source_leads``).
     """
     groups = traces.groupby(["model", "lens"], sort=False, observed=True)  # models differ in their number of layers
     return pd.concat([_milestones(group, min_information) for _, group in groups], ignore_index=True)
@@ -121,7 +124,6 @@ def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
     before = informative.copy()
     before[:, -1] = False
     apart = ((items.source_lang != "en") & (items.target_lang != "en")).to_numpy()
-    column["p_rival_en"] = np.where(apart[:, None], column["p_en"], 0.0)  # elsewhere English is the source or the target
 
     def leads(name: str, rivals: list[str]) -> np.ndarray:
         return (before & (column[name] > np.max([column[r] for r in rivals], axis=0))).any(1)
@@ -133,7 +135,7 @@ def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
         english_leads=np.where(apart, leads("p_en", ["p_accepted", "p_source"]), np.nan),
         third_leads=np.where(apart, leads("p_third", ["p_accepted", "p_source"]), np.nan),
         control_leads=np.where(apart, leads("p_control_en", ["p_accepted", "p_source"]), np.nan),
-        source_leads=leads("p_source", ["p_accepted", "p_rival_en"]).astype(float),
+        source_leads=np.where(apart, leads("p_source", ["p_accepted", "p_en"]), np.nan),
     )
 
 
@@ -154,6 +156,8 @@ def milestone_table(table: pd.DataFrame, by: list[str] | None = None, n_resample
     rows = []
     for key, group in table[table.right & ~table.overlap].groupby(by, sort=False, observed=True):
         per_concept = group.groupby("concept_id")[measures].mean()
+        if per_concept.isna().all(axis=None):
+            continue
         for measure, (mean, low, high) in zip(measures, mean_intervals(per_concept.to_numpy(), n_resamples, seed)):
             if np.isfinite(mean):
                 rows.append(dict(zip(by, key)) | {"measure": measure, "n": int(per_concept[measure].notna().sum()), "mean": mean, "low": low, "high": high})
@@ -176,6 +180,38 @@ def win_curves(table: pd.DataFrame, n_layers: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["source_lang", "target_lang", "layer", "n", "share"])
 
 
+def target_gap(table: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How many blocks later the target wins in other languages than in English, paired by concept.
+
+    Args:
+        table: from :func:`milestones`, one model.
+
+    Returns:
+        lens, n (concepts answered rightly both ways), mean, low, high (blocks).
+    """
+    rows = []
+    for lens, group in table[table.right & ~table.overlap & table.wins.notna()].groupby("lens", sort=False, observed=True):
+        english = group.target_lang == "en"
+        sides = [part.groupby("concept_id").wins.mean() for part in (group[~english], group[english])]
+        gap = (sides[0] - sides[1]).dropna().to_numpy()
+        if len(gap) > 1:
+            rows.append((lens, len(gap), *mean_intervals(gap[:, None], n_resamples, seed)[0]))
+    return pd.DataFrame(rows, columns=["lens", "n", "mean", "low", "high"])
+
+
+def lens_gains(divergence: pd.DataFrame) -> pd.DataFrame:
+    """The table ``lens_divergence`` with one row a position set and layer, and ``gain``: KL of the raw minus that of the ridge lens, nats."""
+    keys = [c for c in divergence.columns if c not in ("lens", "kl", "agreement")]
+    wide = divergence.pivot_table(index=keys, columns="lens", values="kl", observed=True)
+    return (wide.raw - wide.ridge).rename("gain").reset_index()
+
+
+def blank_answers(traces: pd.DataFrame) -> pd.Series:
+    """Share of items whose last layer has a blank token on top, by target language; of one model, raw lens."""
+    last = traces[traces.layer == traces.layer.max()]
+    return (last.top1_text.str.strip() == "").groupby(last.target_lang, sort=False).mean()
+
+
 def followed(traces: pd.DataFrame, concept_id: str) -> pd.DataFrame:
     """One concept through the layers of all directions, first prompt set: the most informative token of each layer and whose it is.
 
@@ -188,7 +224,7 @@ def followed(traces: pd.DataFrame, concept_id: str) -> pd.DataFrame:
         raise ValueError(f"concept {concept_id!r} was not traced; traced are for example {known}")
     whose = np.full(len(rows), "none of these", dtype=object)
     for la in ("ja", "zh", "fr", "en"):
-        whose[rows[f"info_is_{la}"].to_numpy(bool)] = "English" if la == "en" else "a third language"
+        whose[rows[f"info_is_{la}"].to_numpy(bool)] = "English" if la == "en" else "another language"
     whose[rows.info_is_accepted.to_numpy(bool)] = "target"
     whose[rows.info_is_source.to_numpy(bool)] = "source"
     direction = [f"{LANGUAGES[a]} → {LANGUAGES[b]}" for a, b in zip(rows.source_lang, rows.target_lang)]

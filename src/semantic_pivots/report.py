@@ -91,11 +91,12 @@ def example_words(scores: pd.DataFrame, pair: tuple[str, str], n: int = 4) -> pd
 
 
 def stratified(scores: pd.DataFrame, stratum: str, n_resamples: int, seed: int) -> pd.DataFrame:
-    """Ability by model and stratum, over all directions; concepts are resampled."""
-    order = {v: i for i, v in enumerate([*POS.values(), "rare", "middle", "frequent", "1", "2", "3 or more", "different", "alike"])}
+    """Ability by model, in the order of the scores, and stratum, over all directions; concepts are resampled."""
+    levels = {v: i for i, v in enumerate([*POS.values(), "rare", "middle", "frequent", "1", "2", "3 or more", "different", "alike"])}
+    models = {v: i for i, v in enumerate(scores.model.unique())}
     table = scoring.summarise(scores, ["model", stratum], n_resamples, seed).rename(columns={stratum: "level"})
     table.insert(1, "stratum", stratum)
-    return table.sort_values(["model", "level"], key=lambda c: c.map(order) if c.name == "level" else c, ignore_index=True)
+    return table.sort_values(["model", "level"], key=lambda c: c.map(levels if c.name == "level" else models), ignore_index=True)
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame, value: str = "score", seed: int = 0) -> tuple[float, float, float, int]:
@@ -107,7 +108,8 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, value: str = "score", seed: int
 
 def _extreme(ability: pd.DataFrame, pick: Callable) -> str:
     row = ability.loc[pick(ability.mean_score)]
-    return f"{LANGUAGES[row.source_lang]} to {LANGUAGES[row.target_lang]} ({interval(row.mean_score, row.ci_low, row.ci_high)})"
+    digits = 2 if row.ci_low >= 0.005 or row.ci_high <= 0 else 4  # an interval above zero is not to read as zero
+    return f"{LANGUAGES[row.source_lang]} to {LANGUAGES[row.target_lang]} ({interval(row.mean_score, row.ci_low, row.ci_high, digits)})"
 
 
 def ability_sentences(ability: pd.DataFrame) -> str:
@@ -118,7 +120,7 @@ def ability_sentences(ability: pd.DataFrame) -> str:
         f"zero in {above} of {len(ability)} directions, that of the MRR above chance ({chance_mrr():.3f}) in {ranked}. Strongest: "
         f"{_extreme(ability, pd.Series.idxmax)}; weakest: {_extreme(ability, pd.Series.idxmin)}. The true source ranks first of ten in "
         f"{100 * ability.top1.min():.0f} to {100 * ability.top1.max():.0f} % of the items of a direction (chance 10 %), and the next token is the "
-        f"translation's first in {100 * ability.first_token_accuracy.min():.0f} to {100 * ability.first_token_accuracy.max():.0f} %."
+        f"translation's first in {100 * ability.first_token_accuracy.min():.1f} to {100 * ability.first_token_accuracy.max():.1f} %."
     )
 
 
@@ -126,7 +128,7 @@ def strata_sentences(ability_by: pd.DataFrame, model: str) -> str:
     """One line a stratum for one model."""
     lines = []
     for stratum, rows in ability_by[ability_by.model == model].groupby("stratum", sort=False):
-        levels = ", ".join(f"{r.level} {interval(r.mean_score, r.ci_low, r.ci_high)} (n {r.n})" for r in rows.itertuples())
+        levels = "; ".join(f"{r.level}: {interval(r.mean_score, r.ci_low, r.ci_high)} (n = {r.n})" for r in rows.itertuples())
         lines.append(f"* **{STRATA[stratum]}**: mean score {levels}")
     return f"For {short_name(model)}, n being concepts:\n\n" + "\n".join(lines)
 
@@ -141,20 +143,22 @@ def task_conclusion(scores: pd.DataFrame, model: str, comparison_model: str) -> 
     lines = []
     for name, part in (("Between two languages other than English", mine[~_with_english(mine)]), ("With English on one side", mine[_with_english(mine)])):
         if len(part):
-            row = scoring.summarise(part, ["model"]).iloc[0]
+            row, apart = scoring.summarise(part, ["model"]).iloc[0], part[part.spelling == "different"]
+            without = scoring.summarise(apart, ["model"]).iloc[0] if len(apart) else None
             lines.append(
-                f"{name}, {short_name(model)} scores {interval(row.mean_score, row.ci_low, row.ci_high)}, with MRR "
-                f"{interval(row.mrr, row.mrr_low, row.mrr_high)} where chance is {chance_mrr():.3f} ({row.n} concepts)."
+                f"{name}, {short_name(model)} scores {interval(row.mean_score, row.ci_low, row.ci_high)}"
+                + (f" (without words written alike {interval(without.mean_score, without.ci_low, without.ci_high)})" if len(apart) else "")
+                + f", with MRR {interval(row.mrr, row.mrr_low, row.mrr_high)} where chance is {chance_mrr():.3f} ({row.n} concepts)."
             )
-    different = mine[mine.spelling == "different"]
-    for text, a, b in (
-        ("The pairs without English differ from those with English by", mine[~_with_english(mine)], mine[_with_english(mine)]),
-        ("Out of English minus into English:", mine[mine.source_lang == "en"], mine[mine.target_lang == "en"]),
-        ("Leaving out words written alike moves the mean score by", different, mine),
-    ):
-        if len(a) and len(b):
-            value, low, high, n = difference(a, b)
-            lines.append(f"{text} {interval(value, low, high)} in score (paired over {n} concepts).")
+    # the same target words on both sides: their synonyms and spellings weigh alike
+    foreign = mine[mine.target_lang != "en"]
+    sides = foreign[foreign.source_lang != "en"], foreign[foreign.source_lang == "en"]
+    if all(map(len, sides)):
+        value, low, high, n = difference(*sides)
+        lines.append(
+            f"Into the same languages ({', '.join(LANGUAGES[la] for la in LANGUAGES if la in set(foreign.target_lang))}), from a language other than English "
+            f"minus from English: {interval(value, low, high)} in score (paired over {n} concepts){_apart(*sides)}."
+        )
     shared = ["source_lang", "target_lang", "concept_id"]
     both = mine.merge(other[shared], on=shared)
     if len(both):
@@ -164,6 +168,15 @@ def task_conclusion(scores: pd.DataFrame, model: str, comparison_model: str) -> 
             f"({n} concepts, {both.groupby(shared[:2]).ngroups} directions)."
         )
     return "\n".join(f"* {line}" for line in lines)
+
+
+def _apart(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """The difference of two sets of items without words written alike, in brackets; "" if nothing is left."""
+    a, b = (part[part.spelling == "different"] for part in (a, b))
+    if not len(a) or not len(b):
+        return ""
+    value, low, high, _ = difference(a, b)
+    return f"; without words written alike {interval(value, low, high)}"
 
 
 def headline(ability: pd.DataFrame) -> pd.DataFrame:
