@@ -65,6 +65,9 @@ pd.set_option("display.max_colwidth", 90)
 # | `paper`: the paper's text | the same among the layers before the last | the same | pivot |
 # | `robust`: ours | among layers that tell at least 1 nat of the word, the last two left out, the token with the largest $p\log(p/p_{bg})$ | a token of the source word or of an accepted translation | pivot; wrong answers are set apart |
 #
+# $p_{bg}$ is a token's mean probability at that layer over all items; the *information* of a layer is how far, in nats, what it says
+# of an item departs from that mean; the *ridge* lens maps a layer linearly to the last one first (notebook 02).
+#
 # Items whose source and target word can start with the same token are excluded by all three: no layer can tell them
 # apart. The released and the paper's rule never ask whether the answer is right. Right means here that the model's top
 # token starts an accepted translation.
@@ -72,7 +75,9 @@ pd.set_option("display.max_colwidth", 90)
 # A token such as *livres* or *tradu* is no pivot between *book* and *livre*, *traduire*. Our rule knows the inflected forms of all
 # accepted translations (`data/forms.parquet`), and pieces of them: of four letters, or of one Han character or kana at the beginning and
 # two elsewhere. The other two rules take tokens as their sources do. Misspellings and synonyms that no dictionary lists are still
-# pivots by all three, so each share is an upper bound.
+# pivots by all three, which makes the shares too high. And a rule looks at one token of one layer: an item whose strongest token is the
+# source word counts as co-occurrence even if a later layer says an English word, which makes them too low. So the shares are no bounds;
+# the *pivot mass* below does not have this fault.
 
 # %%
 forms = matching.read_forms(lexicon.loc[scores.concept_id.unique()])
@@ -89,10 +94,14 @@ figures.save(fig, "03_labels", own, profile, model)
 display(Markdown(report_behavior.share_sentences(own)))
 
 # %% [markdown]
+# The released rule and the paper's look where the model is most sure, and there one token wins whatever the word (notebook 02). Their
+# shares, and every AUC of theirs below, are about where such a token wins.
+#
 # Whose words are the pivots? The concept's word in a language that is neither source nor target, or a token that begins no form of any of
 # its words. Such a token can be an associate of the concept, but also a derivation (*softness* for *soft*), a synonym that no
 # dictionary lists, the word in a language that is not among the four (*decisión*), a short piece, or noise; so this part of the bar
-# is not evidence of a pivot in the paper's sense. Bars of directions with fewer than ten such items say little.
+# is not evidence of a pivot in the paper's sense. Where English is the source or the target it cannot be such a language, so that the bar
+# of the directions without English is the one to read. Bars of directions with fewer than ten such items say little.
 
 # %%
 pivots = behavior.pivot_languages(labels[labels.rule == "robust"], n_resamples, seed)
@@ -106,8 +115,9 @@ display(Markdown(report_behavior.language_sentences(own)))
 # %% [markdown]
 # Do the rules at least agree on which items are which? Cohen's kappa is 0 where they agree as often as chance would, 1
 # where they always do; intervals resample concepts. It is taken over the items that both rules call one of the two
-# behaviors, so that wrong answers, which only our rule sets apart, do not count as disagreement. If two rules that claim
-# to measure the same thing hardly agree, at most one of them measures it.
+# behaviors, so that wrong answers, which only our rule sets apart, do not count as disagreement. Kappa also falls when one rule simply
+# says pivot more often, so the largest value that the two shares allow stands beside it, and the share of the second rule's pivots
+# that the first calls pivot too.
 
 # %%
 agreement = behavior.agreement(labels, n_resamples, seed)
@@ -117,20 +127,28 @@ report_behavior.agreement_table(agreement)
 # %% [markdown]
 # ### Examples
 #
-# Drawn at random, one a direction, by the robust rule: what the informative layers say, one after the other. First
-# items called co-occurrence, then items called pivot.
+# Drawn at random, one a direction, by the robust rule: what the informative layers say, one after the other. The token in ‹ › decided,
+# what follows the bar is said by later layers, of which the rule leaves out the last two. First items called co-occurrence, then items
+# called pivot; last, items that the *released* rule calls pivot, with the token that decided there.
 
 # %%
 robust = labels[(labels.model == model) & (labels.rule == "robust")]
 of_model = main_traces[main_traces.model == model]
 for label in behavior.BEHAVIORS:
     display(behavior.examples(robust, of_model, scores[scores.model == model], label, 6, seed))
+naive = labels[(labels.model == model) & (labels.rule == "released") & (labels.label == "pivot")]
+words = scores.drop_duplicates(["source_lang", "target_lang", "concept_id"])[["source_lang", "target_lang", "concept_id", "source_word", "target_word"]]
+naive = naive.sample(frac=1, random_state=seed).drop_duplicates(["source_lang", "target_lang"]).merge(words).head(6)
+naive.assign(**{"after block": naive.layer + 1, "token that decided": naive.text})[
+    ["source_lang", "target_lang", "source_word", "target_word", "after block", "token that decided"]
+]
 
 # %% [markdown]
 # ### Without a threshold
 #
 # A label throws much away. The *pivot mass* does not: of all the probability that the informative layers give to tokens
-# beyond the background, it is the share that is neither the source word's nor an accepted translation's.
+# beyond the background, it is the share that is neither the source word's nor an accepted translation's. Right answers only. Inflected
+# forms and later pieces of the two words count as neither here, so this is an upper bound.
 
 # %%
 mass = behavior.mass_by_direction(behavior.pivot_mass(of_model), n_resamples, seed)
@@ -145,7 +163,8 @@ display(Markdown(report_behavior.mass_sentence(mass)))
 # ## Counting words and pairs
 #
 # The corpus in `data/corpus` (licences and sources in `data/README.md`) has documents in one language and mixed ones.
-# A document counts for a word if it holds it as a whole word, whatever the letter case; for a pair if it holds both.
+# A document counts for a word if it holds it as a whole word, whatever the letter case; for a pair if it holds both. So `n_source`,
+# `n_target` and `n_both` are the documents with the source word, the target word, and both; `log_` is the logarithm of one more.
 # The counts are exact, of the main word in its dictionary form: plurals and conjugated forms are other words (but a
 # Japanese verb in する counts by its stem). Chinese and Japanese are written without spaces, so there a word counts wherever
 # its characters stand, also inside a longer word.
@@ -153,9 +172,13 @@ display(Markdown(report_behavior.mass_sentence(mass)))
 # **These are proxy counts.** What a model such as Gemma was trained on is not public in full. Our corpus can only say how
 # often words meet in *some* text of these languages.
 
+# %% [markdown]
+# Millions of characters by source and language, the ten largest sources (*mixed*: documents that hold several languages):
+
 # %%
-overview = corpus.overview()
-overview.pivot_table(index="source", columns="lang", values="characters", aggfunc="sum", fill_value=0, sort=False).div(1e6).round(2)
+overview = corpus.overview().pivot_table(index="source", columns="lang", values="characters", aggfunc="sum", fill_value=0, sort=False).div(1e6)
+overview = overview.loc[overview.sum(axis=1).sort_values(ascending=False).index]
+pd.concat([overview.head(10), overview.iloc[10:].sum().rename(f"{len(overview) - 10} others").to_frame().T]).round(2)
 
 # %%
 vocabulary = matching.Vocabulary.from_lexicon(lexicon.loc[scores.concept_id.unique()])
@@ -255,7 +278,8 @@ figures.save(fig, "03_roc", curves, profile, model)
 
 # %% [markdown]
 # The same as a regression over all directions, with standard errors clustered by concept: odds ratios of co-occurrence
-# behavior for one standard deviation more. An odds ratio of 1 is no relation. The direction is in the model (its terms are
+# behavior for one standard deviation more (`n_source_tokens` and `n_target_tokens`: tokens of the words; `pos_n` and `pos_v`: noun or verb
+# instead of adjective). An odds ratio of 1 is no relation. The direction is in the model (its terms are
 # not listed), so that a difference between directions cannot pass for one between words. A term whose values separate the
 # two behaviors completely has no finite odds ratio, and the table says so.
 
@@ -293,7 +317,7 @@ figures.save(fig, "03_replication", released, profile, model)
 display(Markdown(report_behavior.replication_sentences(released)))
 
 # %% [markdown]
-# ## Does it hang on a choice?
+# ## Does it depend on a choice?
 #
 # Every rule has settings: how many layers to leave out at the end, how much a layer must tell, whether wrong answers
 # count, which lens, which demonstrations. The curve asks the same question under all of them. A point is one way to label
@@ -314,8 +338,9 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 #
 # All counts above are proxies. For one model they need not be: the small one of notebook 01 was trained on a corpus that is
 # here, document by document (`data/corpus`, with some documents taken apart as notebook 06 tells). So the whole question
-# is asked again with *true* counts, of the documents as the model read them. If only the proxies hid the effect, it
-# should appear here.
+# is asked again with *true* counts, of the documents as the model read them. But the test can only speak if the model translates: how
+# many of its answers are right, and how many of these are left, stands first. With none left the robust rule says nothing, and the other
+# two label a model that mostly answers wrongly.
 
 # %%
 severance, manifest = experiment.read_severance(), experiment.read_manifest()
@@ -324,6 +349,7 @@ experiment.require_same_corpus(folder, manifest)
 true_counts = cooccurrence.cooccurrence_table(cooccurrence.count_documents(folder, vocabulary, cache=cache), "own corpus")
 known_labels = labels[labels.model == known_model]
 known_aucs = store.write("known_attribution", attribution.attribute(known_labels, true_counts, covariates, **settings), None, ["behaviors", "known_corpus"])
+display(Markdown(report_behavior.right_sentence(known_labels[known_labels.rule == "robust"])))
 fig, axes = figures_behavior.aucs(known_aucs, figures_behavior.OWN_NOTE)
 figures.save(fig, "03_known_auc", known_aucs, profile, known_model)
 

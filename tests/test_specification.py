@@ -66,7 +66,21 @@ def test_shares_and_agreement(planted):
     assert shares.n_pivot["robust", "all"] == (robust.label == "pivot").sum()
     assert shares.pivot_share["robust", "all"] == pytest.approx((robust.label == "pivot").mean())
     table = behavior.agreement(labels, 50).set_index(["rule_a", "rule_b"])
-    assert (table.kappa <= 1).all() and (table.n == 2 * N).all()
+    assert (table.n == 2 * N).all()
+    # a rule that gives one label only cannot agree or disagree
+    assert table.kappa.isna().tolist() == [True, True, False] and table.kappa["paper", "robust"] <= table.largest["paper", "robust"] <= 1
+
+
+def test_kappa_stands_beside_the_largest_that_the_shares_allow():
+    rules = {"released": "ppppppppcc", "robust": "ppcccccccc"}
+    rows = [
+        {"model": "m", "rule": r, "source_lang": "fr", "target_lang": "ja", "concept_id": f"c{i}", "label": "pivot" if x == "p" else "cooccurrence"}
+        for r, labels in rules.items()
+        for i, x in enumerate(labels)
+    ]
+    row = behavior.agreement(pd.DataFrame(rows), 20).iloc[0]
+    # nested labels agree as far as the shares .8 and .2 allow
+    assert row.pivot_too == 1 and row.kappa == pytest.approx(row.largest) == pytest.approx((0.4 - 0.32) / (1 - 0.32))
 
 
 def test_examples_are_of_the_label_asked_for(planted):

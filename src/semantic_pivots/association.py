@@ -288,14 +288,14 @@ def permutation_within(
     seed: int = 0,
     clusters: np.ndarray | None = None,
     drift: np.ndarray | None = None,
-) -> float:
+) -> tuple[float, float]:
     """Permutation p-value of the AUC when labels are shuffled within cells; arguments as :func:`null_aucs`.
 
     Args:
         alternative: `greater` (positives score higher) or `two-sided` (distance from the mean of the shuffles).
 
     Returns:
-        (1 + number of shuffles at least as extreme) / (1 + n_permutations); nan where a class is empty.
+        (1 + number of shuffles at least as extreme) / (1 + n_permutations), nan where a class is empty; and the mean of the shuffles.
 
     Raises:
         ValueError: if the alternative is unknown, and as :func:`auc`.
@@ -305,9 +305,9 @@ def permutation_within(
     null, centre = null_aucs(scores, labels, cells, n_permutations, seed, clusters, drift)
     observed = auc(scores, labels) - centre
     if np.isnan(observed):
-        return float("nan")
+        return float("nan"), float("nan")
     null, observed = (null - centre, observed) if alternative == "greater" else (abs(null - centre), abs(observed))
-    return float((1 + (null >= observed - 1e-9).sum()) / (1 + n_permutations))
+    return float((1 + (null >= observed - 1e-9).sum()) / (1 + n_permutations)), float(centre)
 
 
 def cohen_kappa(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, n_resamples: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float, float]:

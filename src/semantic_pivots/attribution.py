@@ -206,7 +206,8 @@ def attribute(
 
     Returns:
         model, corpus, source_lang, target_lang (or `all`), rule, n_pos, n_neg, n_wrong, n_excluded, n_identical,
-        predictor, auc, ci_low, ci_high, p_perm, p_holm (over the pairs of model × corpus × rule × predictor), null, note.
+        predictor, auc, ci_low, ci_high, p_perm, null_mean (AUC that the shuffles have on average), p_holm (over the pairs of
+        model × corpus × rule × predictor), null, note.
 
     Raises:
         ValueError: as :func:`labelled`.
@@ -219,13 +220,14 @@ def attribute(
             null, alternative = NULLS[name]
             values, note = scores[name].to_numpy(), class_note(head, scores[name])
             if np.isnan(values).any() or note in (ONE_CLASS, NO_CLASS):
-                estimate, p = (np.nan,) * 3, np.nan
+                estimate, p, centre = (np.nan,) * 3, np.nan, np.nan
             else:
                 estimate = association.auc_interval(values, rows.positive, concepts, n_resamples=n_resamples, seed=seed)
                 cells, drift = nulls[null]
-                p = association.permutation_within(values, rows.positive, cells, n_permutations, alternative, seed, concepts, drift)
+                p, centre = association.permutation_within(values, rows.positive, cells, n_permutations, alternative, seed, concepts, drift)
             row = dict(zip(("auc", "ci_low", "ci_high"), estimate)) | {
                 "p_perm": p,
+                "null_mean": centre,
                 "null": f"{NULL_NAMES[head['source_lang'] == 'all']} within {null}, {alternative}",
                 "note": note,
             }

@@ -196,11 +196,13 @@ def label_models(traces: pd.DataFrame) -> pd.DataFrame:
 
 
 def shares(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """How many items of a direction have each label, and the share of pivot among the two behaviors.
+    """How many items of a direction have each label, the share of pivot among the two behaviors, and the commonest pivots.
 
     Returns:
         model, rule, source_lang, target_lang (and `all`), n_cooccurrence, n_pivot, n_wrong, n_excluded, n_unreadable (items,
-        whatever their label), pivot_share, low, high (95 %, concepts resampled; null without items of either behavior).
+        whatever their label), pivot_share, low, high (95 %, concepts resampled; null without items of either behavior),
+        n_tokens (different tokens among the pivots), first, first_share, second, second_share (the two commonest of them as
+        text, and their shares of the pivots; null without).
     """
     rows = []
     for (model, rule), whole in behaviors.groupby(["model", "rule"], sort=False):
@@ -209,7 +211,12 @@ def shares(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> p
             counts["n_unreadable"] = int((~group.readable).sum())
             two = group[group.label.isin(BEHAVIORS)]
             share = association.share_interval((two.label == "pivot").to_numpy(), two.concept_id.to_numpy(), n_resamples, seed=seed)
-            rows.append({"model": model, "rule": rule, "source_lang": a, "target_lang": b} | counts | dict(zip(("pivot_share", "low", "high"), share)))
+            common = two.text[two.label == "pivot"].value_counts(normalize=True)
+            tokens = {"n_tokens": len(common), "first": None, "first_share": np.nan, "second": None, "second_share": np.nan}
+            for name, (text, part) in zip(("first", "second"), common.head(2).items()):
+                tokens |= {name: text, f"{name}_share": part}
+            head = {"model": model, "rule": rule, "source_lang": a, "target_lang": b}
+            rows.append(head | counts | dict(zip(("pivot_share", "low", "high"), share)) | tokens)
     return pd.DataFrame(rows)
 
 
@@ -220,13 +227,14 @@ def pivot_languages(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int 
         behaviors: labelled items of one lens and prompt set.
 
     Returns:
-        model, rule, source_lang, target_lang (and `all`), language (a language that is neither source nor target, `source`,
-        `target` or `other`), n (items called pivot), share, low, high (95 %, concepts resampled).
+        model, rule, source_lang, target_lang (and `all`, and `apart`: the directions without English), language (a language that
+        is neither source nor target, `source`, `target` or `other`), n (items called pivot), share, low, high (95 %, concepts resampled).
     """
     rows = []
     pivots = behaviors[behaviors.label == "pivot"]
     for (model, rule), whole in pivots.groupby(["model", "rule"], sort=False):
-        for (a, b), group in [*whole.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), whole)]:
+        apart = whole[(whole.source_lang != "en") & (whole.target_lang != "en")]
+        for (a, b), group in [*whole.groupby(["source_lang", "target_lang"], sort=False), (("apart", "apart"), apart), (("all", "all"), whole)]:
             for language in (*LANGUAGES, "source", "target", "other"):
                 share = association.share_interval((group.token_language == language).to_numpy(), group.concept_id.to_numpy(), n_resamples, seed=seed)
                 row = {"model": model, "rule": rule, "source_lang": a, "target_lang": b, "language": language, "n": len(group)}
@@ -238,7 +246,8 @@ def agreement(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -
     """Cohen's kappa between rules, over the items that both call one of the two behaviors; concepts are resampled.
 
     Returns:
-        model, rule_a, rule_b, n (items), same (share labelled alike), kappa, low, high.
+        model, rule_a, rule_b, n (items), same (share labelled alike), kappa, low, high (null where a rule gives one label only),
+        largest (the kappa that the two shares of pivot allow at most), pivot_too (of rule_b's pivots, the share that rule_a calls pivot).
     """
     rows = []
     for model, group in behaviors.groupby("model", sort=False):
@@ -249,7 +258,12 @@ def agreement(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -
             if len(both):
                 clusters = both.index.get_level_values("concept_id").to_numpy()
                 kappa = association.cohen_kappa(both[a].to_numpy(), both[b].to_numpy(), clusters, n_resamples, seed=seed)
-                row |= {"same": float((both[a] == both[b]).mean())} | dict(zip(("kappa", "low", "high"), kappa))
+                pivot = both[[a, b]].to_numpy() == "pivot"
+                share, tells = pivot.mean(0), bool(pivot.any(0).all() and not pivot.all(0).any())
+                chance = float(share.prod() + (1 - share).prod())
+                row |= {"same": float((both[a] == both[b]).mean())} | dict(zip(("kappa", "low", "high"), kappa if tells else (np.nan,) * 3))
+                row["largest"] = float((1 - abs(share[0] - share[1]) - chance) / (1 - chance)) if tells else np.nan
+                row["pivot_too"] = float(pivot[pivot[:, 1], 0].mean()) if pivot[:, 1].any() else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -258,6 +272,8 @@ def examples(
     behaviors: pd.DataFrame, traces: pd.DataFrame, scores: pd.DataFrame, label: str, n: int = 6, seed: int = 0, min_information: float = 1.0
 ) -> pd.DataFrame:
     """Items of one behavior, at most one a direction, with what the informative layers say one after the other.
+
+    The token that decided stands in ‹ ›; what follows a bar is said by layers after it, up to the last.
 
     Args:
         behaviors: of one model, lens, prompt set and rule.
@@ -270,8 +286,10 @@ def examples(
     rows = []
     for row in chosen.itertuples():
         own = traces[(traces[item] == [row.source_lang, row.target_lang, row.concept_id]).all(axis=1) & (traces.information >= min_information)]
-        tokens = [t.strip() or "␣" for t in own.sort_values("layer").info_text]
-        path = " → ".join(t for t, _ in itertools.groupby(tokens))
+        own = own.sort_values("layer")
+        parts = [[t.strip() or "␣" for t in own.info_text[where]] for where in (own.layer < row.layer, own.layer == row.layer, own.layer > row.layer)]
+        before, at, after = ([t for t, _ in itertools.groupby(p)] for p in parts)
+        path = " → ".join([*(t for t in before if [t] != at), *(f"‹{t}›" for t in at)]) + (f" | {' → '.join(after)}" if after else "")
         rows.append({"direction": f"{row.source_lang} → {row.target_lang}", "word": row.source_word, "translation": row.target_word, "layers say": path})
     return pd.DataFrame(rows, columns=["direction", "word", "translation", "layers say"])
 
@@ -310,7 +328,7 @@ def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: flo
 
 
 def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Mean pivot mass and English mass by direction, over right answers whose words can be told apart.
+    """Mean pivot mass and, in the directions without English, English mass, over right answers whose words can be told apart.
 
     Args:
         mass: from :func:`pivot_mass`, one model and lens.
@@ -319,11 +337,14 @@ def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
         source_lang, target_lang (and `all`), measure, n (concepts), mean, low, high.
     """
     used = mass[mass.correct & ~mass.overlap & mass.readable]
+    # where English is the source or the target, its mass is theirs
+    used = used.assign(english_mass=used.english_mass.where((used.source_lang != "en") & (used.target_lang != "en")))
     rows = []
     for (a, b), group in [*used.groupby(["source_lang", "target_lang"], sort=False), (("all", "all"), used)]:
         per_concept = group.groupby("concept_id")[["pivot_mass", "english_mass"]].mean()
         for measure, (mean, low, high) in zip(per_concept, mean_intervals(per_concept.to_numpy(), n_resamples, seed)):
-            rows.append({"source_lang": a, "target_lang": b, "measure": measure, "n": len(per_concept), "mean": mean, "low": low, "high": high})
+            n = int(per_concept[measure].notna().sum())
+            rows.append({"source_lang": a, "target_lang": b, "measure": measure, "n": n, "mean": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

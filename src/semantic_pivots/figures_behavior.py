@@ -16,7 +16,7 @@ from .task import LANGUAGES
 __all__ = ["LABEL_COLORS", "label_bars", "pivot_languages", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve", "OWN_NOTE"]
 
 LABEL_COLORS = {"cooccurrence": COLORS[0], "pivot": COLORS[1], "wrong": "#bdbdbd", "excluded": "#e6e6e6"}
-RULES = {"released": "as released", "paper": "as in the paper's text", "robust": "robust (ours)"}
+RULES = {"released": "labels: released", "paper": "labels: paper's text", "robust": "labels: robust (ours)"}
 OWN_NOTE = "Counts are of the documents the model was trained on."
 MIN_ITEMS = 10  # a share of fewer is drawn pale
 NOTE = "Counts are of this repository's corpus: proxies, unless the model was trained on it."
@@ -28,11 +28,12 @@ def _say_proxy(fig: Figure, label: str = "", note: str = NOTE) -> None:
 
 
 def _directions(table: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(f"{a} → {b}" if a != "all" else "all" for a, b in zip(table.source_lang, table.target_lang)))
+    return list(dict.fromkeys(_name(table)))
 
 
 def _name(table: pd.DataFrame) -> pd.Series:
-    return pd.Series(np.where(table.source_lang == "all", "all", table.source_lang + " → " + table.target_lang), index=table.index)
+    pooled = table.source_lang.map({"all": "all", "apart": "without English"})
+    return pooled.where(pooled.notna(), table.source_lang + " → " + table.target_lang)
 
 
 def _points(
@@ -62,7 +63,7 @@ def label_bars(shares: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         counts = rows[[f"n_{label}" for label in LABEL_COLORS]].to_numpy(float)
         part, left = counts / counts.sum(1, keepdims=True), np.zeros(len(rows))
         for k, (label, color) in enumerate(LABEL_COLORS.items()):
-            ax.barh(_name(rows).map(order.index), part[:, k], left=left, color=color, label=label, height=0.8)
+            ax.barh(_name(rows).map(order.index), part[:, k], left=left, color=color, label=label.replace("cooc", "co-oc"), height=0.8)
             left += part[:, k]
         ax.set(title=title, xlabel="share of items", xlim=(0, 1))
         _rows(ax, order)
@@ -94,7 +95,10 @@ def mass(table: pd.DataFrame) -> tuple[Figure, Axes]:
     """Pivot mass and English mass by direction with 95 % intervals (from ``behavior.mass_by_direction``)."""
     order = _directions(table)
     fig, ax = plt.subplots(figsize=(6.5, 0.27 * len(order) + 1.3), layout="constrained")
-    names = {"pivot_mass": ("neither source nor target: pivot mass", COLORS[1], "o"), "english_mass": ("the concept's English word", COLORS[2], "s")}
+    names = {
+        "pivot_mass": ("neither source nor target: pivot mass", COLORS[1], "o"),
+        "english_mass": ("the concept's English word (directions without English)", COLORS[2], "s"),
+    }
     for k, (measure, (label, color, marker)) in enumerate(names.items()):
         _points(ax, table[table.measure == measure], order, "mean", (k - 0.5) * 0.2, color, marker, label)
     ax.set(xlabel="share of what the informative layers say because of the word", xlim=(0, 1))
@@ -192,6 +196,8 @@ def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarra
             rows = attribution[(attribution.rule == rule) & (attribution.predictor == name) & (attribution.note == "")]
             y = _name(rows).map(order.index) + shift
             ax.hlines(y, rows.ci_low, rows.ci_high, color=color, lw=1.2)
+            if name == "log_both":
+                ax.scatter(rows.null_mean, y, s=50, marker="|", color="0.35", lw=1.4, zorder=2)
             ax.scatter(rows.auc, y, s=24, marker=marker, edgecolor=color, facecolor=np.where(rows.p_holm < 0.05, color, "white"), zorder=3, lw=1.2)
         ax.axvline(0.5, color="0.4", ls="--", lw=1)
         ax.set(title=title, xlabel="AUC, co-occurrence against pivot", xlim=(0, 1))
@@ -202,10 +208,11 @@ def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarra
         _rows(ax, order)
     handles = [Line2D([], [], color=c, marker=m, ls="-", label=f"documents with {label}") for label, c, m, _ in names.values()]
     handles += [
-        Line2D([], [], color="0.3", marker="o", ls="", label="p < .05 after Holm (both words: above .5; target word: either side)"),
+        Line2D([], [], color="0.35", marker="|", ms=8, ls="", label="what frequency alone gives (both words)"),
+        Line2D([], [], color="0.3", marker="o", ls="", label="p < .05 (directions: Holm); both words: above that; target word: either side"),
         Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="not"),
     ]
-    fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     _say_proxy(fig, note=note + " Where one class has too few items for an AUC, the sizes of both are given (co-occurrence against pivot).")
     return fig, axes
 
@@ -258,9 +265,9 @@ def replication(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.set(title=title, xlabel="AUC", xlim=(0, 1))
         _rows(ax, order)
     handles = [
-        Line2D([], [], color=COLORS[3], marker="v", ls="", label="as released, items in their order"),
-        Line2D([], [], color=COLORS[3], lw=4, alpha=0.5, label="as released, over all orders of ties"),
-        Line2D([], [], color=COLORS[0], marker="o", label="half-ties, 95 % interval"),
+        Line2D([], [], color=COLORS[3], marker="v", ls="", label="AUC: released code, items as they stand"),
+        Line2D([], [], color=COLORS[3], lw=4, alpha=0.5, label="AUC: released code, from the least to the most favourable order of ties"),
+        Line2D([], [], color=COLORS[0], marker="o", label="AUC: corrected, 95 % interval"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     _say_proxy(fig)
@@ -301,7 +308,7 @@ def curve(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     top.set_ylabel("AUC of n_both")
     handles = [
         Line2D([], [], color=COLORS[0], marker="o", ls="", label="robust rule"),
-        Line2D([], [], color=COLORS[1], marker="o", ls="", label="naive rules"),
+        Line2D([], [], color=COLORS[1], marker="o", ls="", label="released and paper rules"),
         Line2D([], [], color="0.45", marker="_", ls="", label="what frequency and direction alone give"),
     ]
     top.legend(handles=handles, frameon=False, fontsize=8, ncols=3, loc="upper left")

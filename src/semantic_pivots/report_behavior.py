@@ -7,11 +7,13 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from .attribution import FEW
 from .report import interval, short_name
 from .task import LANGUAGES
 
 __all__ = [
     "share_sentences",
+    "right_sentence",
     "language_sentences",
     "agreement_table",
     "mass_sentence",
@@ -25,6 +27,7 @@ __all__ = [
 __all__ += ["regression_table", "replication_sentences", "curve_sentences", "conclusion", "p_value", "incomplete"]
 
 LEASTS = (1, 5, 20)
+CONSTANT = 0.5  # share of a rule's pivots from which its two commonest tokens are named
 
 
 def p_value(p: float) -> str:
@@ -43,15 +46,45 @@ def share_sentences(shares: pd.DataFrame) -> str:
     lines = []
     for row in shares[shares.source_lang == "all"].itertuples():
         items = row.n_cooccurrence + row.n_pivot
+        if not items:
+            lines.append(f"* **{row.rule}**: no item of either behavior; {row.n_wrong} items wrong, {row.n_excluded} excluded.")
+            continue
         parts = shares[(shares.rule == row.rule) & (shares.source_lang != "all")].pivot_share.dropna()
         across = f", by direction {parts.min():.2f} to {parts.max():.2f}" if len(parts) else ""
         lines.append(
             f"* **{row.rule}**: pivot {interval(row.pivot_share, row.low, row.high)} of {items} items with either behavior{across}; "
-            f"{f'{row.n_wrong} items wrong' if row.rule == 'robust' else 'answers not checked'}, {row.n_excluded} excluded."
+            f"{f'{row.n_wrong} items wrong' if row.rule == 'robust' else 'answers not checked'}, {row.n_excluded} excluded.{_commonest(row)}"
         )
     if unreadable := int(shares[shares.source_lang == "all"].n_unreadable.max()):
         lines.append(f"* {unreadable} items have a word that the tokenizer begins with a part of a character; the robust rule leaves them out.")
     return "\n".join(lines)
+
+
+def _commonest(row) -> str:
+    """What the pivots of a rule are, if two tokens make up most of them."""
+    if row.n_tokens < 2 or row.first_share + row.second_share < CONSTANT:
+        return ""
+    text = f" Its {row.n_pivot} pivots are {row.n_tokens} different tokens; “{row.first.strip() or '␣'}” alone is {100 * row.first_share:.0f} % of them"
+    return f"{text}, “{row.second.strip() or '␣'}” {100 * row.second_share:.0f} %."
+
+
+def _constants(whole: pd.DataFrame) -> str:
+    """A warning on the rules whose pivots are mostly two tokens."""
+    shown = [r for r in whole.itertuples() if _commonest(r)]
+    if not shown:
+        return ""
+    shares = ", ".join(f"{100 * (r.first_share + r.second_share):.0f} % ({r.rule})" for r in shown)
+    tokens = "; ".join(dict.fromkeys(f"“{r.first.strip() or '␣'}” and “{r.second.strip() or '␣'}”" for r in shown))
+    return f" But {shares} of these pivots are two tokens, {tokens}, which a layer says whatever the word: the AUC of such a rule tells where they win, not where a pivot does."
+
+
+def right_sentence(labels: pd.DataFrame) -> str:
+    """How many answers a model has right, and how many of these the rules can use; labelled items of one model and rule."""
+    right = labels[labels.correct]
+    return (
+        f"{short_name(labels.model.iloc[0])} answers {len(right)} of {len(labels)} items rightly (top token); of these {int((right.label == 'excluded').sum())} are excluded, "
+        f"since their words begin alike or cannot be read, and {int(right.label.isin(('cooccurrence', 'pivot')).sum())} are left to the robust rule."
+    )
 
 
 def language_sentences(table: pd.DataFrame) -> str:
@@ -59,17 +92,15 @@ def language_sentences(table: pd.DataFrame) -> str:
     whole = table[(table.source_lang == "all") & (table.rule == "robust")].set_index("language")
     if whole.empty or not whole.n.iloc[0]:
         return "The robust rule calls no item pivot."
-    without = table[
-        (table.rule == "robust") & (table.language == "en") & (table.source_lang != "all") & (table.source_lang != "en") & (table.target_lang != "en")
-    ]
+    without = table[(table.rule == "robust") & (table.source_lang == "apart")].set_index("language")
     named = whole.drop("other")
     text = (
-        f"Of the {whole.n.iloc[0]} items that the robust rule calls pivot, {interval(*whole.loc['en', ['share', 'low', 'high']])} go through a form of the concept's "
-        f"English word, {named.drop('en').share.sum():.2f} through its word in another language that is neither source nor target, and "
-        f"{interval(*whole.loc['other', ['share', 'low', 'high']])} through a token that begins no form of the concept's words."
+        f"Of the {whole.n.iloc[0]} items that the robust rule calls pivot, {interval(*whole.loc['other', ['share', 'low', 'high']])} go through a token that begins no "
+        f"form of the concept's words, and {named.share.sum():.2f} through its word in a language that is neither source nor target."
     )
-    if without.n.sum():
-        text += f" In the directions without English, English is {(without.share * without.n).sum() / without.n.sum():.2f} of {without.n.sum()} pivots."
+    if len(without) and without.n.iloc[0]:
+        n, english, other = without.n.iloc[0], *(interval(*without.loc[la, ["share", "low", "high"]]) for la in ("en", "other"))
+        text += f" In the directions without English, where English can be such a language, {english} of the {n} pivots are a form of the English word, {other} a token of none."
     return text
 
 
@@ -81,7 +112,9 @@ def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
             "rules": agreement.rule_a + " and " + agreement.rule_b,
             "items": agreement.n,
             "labelled alike": [f"{v:.2f}" if np.isfinite(v) else "–" for v in agreement.same],
-            "kappa": [interval(*v) if np.isfinite(v[0]) else "not defined" for v in agreement[["kappa", "low", "high"]].to_numpy(float)],
+            "kappa": [interval(*v) if np.isfinite(v[0]) else "–" for v in agreement[["kappa", "low", "high"]].to_numpy(float)],
+            "largest possible": [f"{v:.2f}" if np.isfinite(v) else "–" for v in agreement.largest],
+            "pivots of the second that are pivots of the first": [f"{v:.2f}" if np.isfinite(v) else "–" for v in agreement.pivot_too],
         }
     )
 
@@ -91,13 +124,16 @@ def mass_sentence(mass: pd.DataFrame) -> str:
     pivot, english = (mass[(mass.source_lang == "all") & (mass.measure == m)].iloc[0] for m in ("pivot_mass", "english_mass"))
     if not pivot.n:
         return "No word whose source and target can be told apart was answered rightly: there is no pivot mass to give."
-    apart = mass[(mass.source_lang != "all") & (mass.source_lang != "en") & (mass.target_lang != "en") & (mass.measure == "english_mass")]
+    apart = mass[(mass.source_lang != "all") & (mass.measure == "english_mass") & mass["mean"].notna()]
     text = (
         f"Of what the informative layers say because of the word, {interval(pivot['mean'], pivot.low, pivot.high)} is neither the source word nor an accepted "
         f"translation (n = {pivot.n} concepts, all directions)."
     )
     if len(apart):
-        text += f" In the directions without English, the concept's English word takes {apart['mean'].min():.2f} to {apart['mean'].max():.2f} of what these layers say because of the word."
+        text += (
+            f" In the directions without English, the concept's English word takes {interval(english['mean'], english.low, english.high)} of what these layers say because of "
+            f"the word (n = {english.n}; by direction {apart['mean'].min():.2f} to {apart['mean'].max():.2f})."
+        )
     return text
 
 
@@ -152,8 +188,8 @@ def auc_sentences(table: pd.DataFrame, delta: pd.DataFrame) -> str:
         few, parts = parts[parts.note != ""], parts[parts.note == ""]
         change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
         lines.append(
-            f"* **{rule}**: over all directions AUC {interval(whole.auc, whole.ci_low, whole.ci_high)} ({whole.n_pos} co-occurrence, {whole.n_neg} pivot; "
-            f"{p_value(whole.p_perm)} within frequency cells); "
+            f"* **{rule}**: over all directions AUC {interval(whole.auc, whole.ci_low, whole.ci_high)} where shuffled pair counts give {whole.null_mean:.3f} ({whole.n_pos} "
+            f"co-occurrence, {whole.n_neg} pivot; {p_value(whole.p_perm)} within frequency cells); "
             + (
                 f"by direction {parts.auc.min():.2f} to {parts.auc.max():.2f}, significant after Holm in {(parts.p_holm < 0.05).sum()} of {len(parts)}"
                 if len(parts)
@@ -172,6 +208,10 @@ def _signed(row: pd.Series) -> str:
     return f"{row.delta:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if np.isfinite(row.delta) else "nothing that can be told"
 
 
+def _told(row, value: float) -> str:
+    return f"{value:.3f}" if min(row.n_pos, row.n_neg) >= FEW and np.isfinite(value) else "–"
+
+
 def delta_table(delta: pd.DataFrame) -> pd.DataFrame:
     """ΔAUC over all directions, for reading."""
     rows = delta[delta.source_lang == "all"]
@@ -182,10 +222,10 @@ def delta_table(delta: pd.DataFrame) -> pd.DataFrame:
             "rule": rows.rule,
             "co-occurrence": rows.n_pos,
             "pivot": rows.n_neg,
-            "frequency only": rows.auc_unigram.round(3),
-            "with both words": rows.auc_both.round(3),
-            "ΔAUC": [_signed(r) for r in rows.itertuples()],
-            "p": [p_value(p) for p in rows.p_perm],
+            "frequency only": [_told(r, r.auc_unigram) for r in rows.itertuples()],
+            "with both words": [_told(r, r.auc_both) for r in rows.itertuples()],
+            "ΔAUC": [_signed(r) if min(r.n_pos, r.n_neg) >= FEW else "too few items" for r in rows.itertuples()],
+            "p": [p_value(r.p_perm) if min(r.n_pos, r.n_neg) >= FEW else "–" for r in rows.itertuples()],
         }
     ).reset_index(drop=True)
 
@@ -222,8 +262,8 @@ def replication_sentences(table: pd.DataFrame) -> str:
         spread, shift = parts.auc_best - parts.auc_worst, (parts.auc_released - parts.auc).abs()
         lines.append(
             f"* **{rule}**, {predictor}: by the released code {parts.auc_released.min():.2f} to {parts.auc_released.max():.2f} over {len(parts)} directions, corrected "
-            f"{parts.auc.min():.2f} to {parts.auc.max():.2f}. The order of the items alone can move a direction's AUC by up to {spread.max():.2f}; the largest "
-            f"difference to the corrected value is {shift.max():.2f}. {int((parts.n_zero + parts.n_one).sum())} of {int((parts.n_pos + parts.n_neg).sum())} items "
+            f"{parts.auc.min():.2f} to {parts.auc.max():.2f}. Between the least and the most favourable order of tied items a direction's AUC can differ by up to "
+            f"{spread.max():.2f}; the largest difference of the released value to the corrected one is {shift.max():.2f}. {int((parts.n_zero + parts.n_one).sum())} of {int((parts.n_pos + parts.n_neg).sum())} items "
             "have a count of 0 or 1, which the released code takes for one."
         )
     return "\n".join(lines)
@@ -232,20 +272,20 @@ def replication_sentences(table: pd.DataFrame) -> str:
 def curve_sentences(table: pd.DataFrame) -> str:
     """What the specification curve shows."""
     known = table[table.auc.notna()]
-    parts = []
-    for (lens, check), rows in known.groupby(["lens", "check"], sort=False):
-        parts.append(f"{int((rows.p_perm < 0.05).sum())} of {len(rows)} with the {lens} lens, {'right answers only' if check else 'all answers'}")
+    if known.empty:
+        return "No specification has items of both behaviors."
     distinct = known.drop_duplicates(["n_pos", "n_neg", "auc"])
-    split = (
-        f" Of these stand {'; '.join(parts)}. Some settings label all items alike: there are {len(distinct)} different labellings, "
-        f"{int((distinct.p_perm < 0.05).sum())} of them with p < .05, where chance would give {0.05 * len(distinct):.0f}."
-        if len(known)
-        else ""
-    )
+    ours = known[known.rule == "robust"]
+    parts = [
+        f"{'right answers only' if check else 'all answers'}, {lens} lens: {int((rows.p_perm < 0.05).sum())} of {len(rows)}"
+        for (check, lens), rows in ours.groupby(["check", "lens"], sort=False)
+    ]
     return (
         f"Over {len(known)} specifications the AUC runs from {known.auc.min():.2f} to {known.auc.max():.2f} (median {known.auc.median():.2f}), the share of pivot from "
         f"{known.pivot_share.min():.2f} to {known.pivot_share.max():.2f}. The interval lies above .5 in {(known.low > 0.5).sum()} of them and below in "
-        f"{(known.high < 0.5).sum()}; the value is above what word frequency alone gives (permutation, .05, not corrected) in {(known.p_perm < 0.05).sum()}.{split}"
+        f"{(known.high < 0.5).sum()}; the value is above what word frequency alone gives (permutation, .05, not corrected) in {(known.p_perm < 0.05).sum()}. By the robust "
+        f"rule alone: {'; '.join(parts)}. Several settings give the same labels: {len(distinct)} differ. They share items, so the number of small p-values has no simple "
+        "chance level."
     )
 
 
@@ -262,19 +302,21 @@ def conclusion(
     whole = shares[shares.source_lang == "all"].set_index("rule").pivot_share
     lines = [
         f"By rule, {', '.join(f'{share:.2f} ({rule})' for rule, share in whole.items())} of the items with either behavior of {short_name(model)} are called pivot."
+        + _constants(shares[shares.source_lang == "all"])
     ]
     partial = _pick(correlation, "log_source+log_target")
     lines.append(
         f"**Ability.** Words that meet more often in our corpus are translated with more confidence, beyond what the counts of the single words give, in "
-        f"{int((partial.p_holm < 0.05).sum())} of {len(partial)} directions (partial rank correlation {partial.value.min():.2f} to {partial.value.max():.2f}, Holm)."
+        f"{int((partial.p_holm < 0.05).sum())} of {len(partial)} directions (partial rank correlation {partial.value.min():.2f} to {partial.value.max():.2f}, which is "
+        f"{(partial.value - partial.null_mean).min():.2f} to {(partial.value - partial.null_mean).max():.2f} above shuffled pair counts; Holm)."
     )
-    for rule in ("released", "robust"):
+    for rule in ("released", "paper", "robust"):
         row = attribution[(attribution.rule == rule) & (attribution.source_lang == "all") & (attribution.predictor == "log_both")].iloc[0]
         change = delta[(delta.rule == rule) & (delta.source_lang == "all")].iloc[0]
         if np.isfinite(row.auc):
             lines.append(
-                f"**Behavior, {rule} rule.** The pair count has an AUC of {interval(row.auc, row.ci_low, row.ci_high)} (n = {row.n_pos + row.n_neg} items). Against "
-                f"pair counts of words of like frequency: {p_value(row.p_perm)}. Added to a model of word frequency, token count, part of speech and direction: "
+                f"**Behavior, {rule} rule.** The pair count has an AUC of {interval(row.auc, row.ci_low, row.ci_high)} (n = {row.n_pos + row.n_neg} items). Pair "
+                f"counts shuffled among words of like frequency have {row.null_mean:.3f}: {p_value(row.p_perm)}. Added to a model of word frequency, token count, part of speech and direction: "
                 f"ΔAUC {_signed(change)}, {p_value(change.p_perm)}. {_verdict(row, change)}"
             )
             npmi = attribution[(attribution.rule == rule) & (attribution.source_lang == "all") & (attribution.predictor == "npmi")].iloc[0]
@@ -289,7 +331,9 @@ def conclusion(
         lines.append(
             f"Over {len(known)} specifications the AUC lies between {known.auc.min():.2f} and {known.auc.max():.2f}, and above what frequency and direction alone give "
             f"(permutation, .05, not corrected) in {int((known.p_perm < 0.05).sum())}, "
-            f"{int(((known.p_perm < 0.05) & (known.lens == 'ridge')).sum())} of them by the ridge lens and {int(((known.p_perm < 0.05) & known.check).sum())} on right answers only; what they alone give lies between {known.null.min():.2f} and {known.null.max():.2f}."
+            f"of them {int(((known.p_perm < 0.05) & known.check).sum())} of the {int(known.check.sum())} on right answers only and "
+            f"{int(((known.p_perm < 0.05) & ~known.check).sum())} of the {int((~known.check).sum())} on all answers; what they alone give lies between "
+            f"{known.null.min():.2f} and {known.null.max():.2f}."
         )
     lines.append(
         f"The counts are of the documents {short_name(model)} was trained on. What they explain beyond the counts of single words is a relation in the data, not a cause."

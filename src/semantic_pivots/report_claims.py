@@ -122,7 +122,7 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
         hurts = matched.difference_high < 0 and exact.difference_high < 0
         number = f"{difference_text(matched)} nats beyond matched, {difference_text(exact)} beyond same geometry; without the part along the target {difference_text(beside)}"
         verdict = True if hurts and beside.difference_high < 0 else None if hurts else False
-        rows.append(("The translation hangs on the pivot", "English forms taken out at the pivot layers", number, verdict, "06"))
+        rows.append(("The translation depends on the pivot", "English forms taken out at the pivot layers", number, verdict, "06"))
     both = crossings[crossings.kind == "both"].set_index("measure").layer
     if len(both):
         number = f"concept from block {_block(both.concept)}, language from block {_block(both.language)}"

@@ -328,7 +328,7 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     return (
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
         f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
-        + ("So a little hangs on English here too." if found else "So nothing that hangs on English is found here.")
+        + ("So a little depends on English here too." if found else "So nothing that depends on English is found here.")
         + _known_others(effects)
         + " A model that rarely finds the translation has little that could be broken."
     )

@@ -1,4 +1,4 @@
-"""Does the result hang on a choice? The AUC of the pair count under every reasonable way to label the two behaviors.
+"""Does the result depend on a choice? The AUC of the pair count under every reasonable way to label the two behaviors.
 
 A specification curve (Simonsohn, Simmons and Nelson 2020, doi:10.1038/s41562-020-0912-z): the same question asked under
 every combination of rule, layers left out, least information, correctness, lens and prompt set.
