@@ -10,8 +10,8 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, scores, prompts, layer_means, behaviors, cooccurrence]
-#     writes: [pivots, pivot_coverage, pivot_thresholds, pivot_rankings, pivot_types, pivot_mass, pivot_curves, pivot_summary, pivot_type_mass, pivot_contrasts, pivot_labels, pivot_regression]
+#     reads: [lexicon, forms, corpus, scores, prompts, traces, layer_means, behaviors, cooccurrence]
+#     writes: [pivots, pivot_coverage, pivot_thresholds, pivot_rankings, pivot_types, pivot_mass, pivot_curves, pivot_summary, pivot_answers, pivot_type_mass, pivot_contrasts, pivot_labels, pivot_regression]
 # ---
 
 # %% [markdown]
@@ -88,13 +88,13 @@ display(Markdown(report_pivots.index_sentence(index)))
 # %% [markdown]
 # Two sets of concepts are looked at: those scored in notebook 01, however rare, and, for the layers, those whose words
 # of all four languages stand in enough documents (scored ones first, then others of the `test` split at random), so that every
-# direction is seen on the same concepts. The second set is more frequent than words at large, which its results cannot be carried over to.
+# direction is seen on the same concepts. The words of the second set are more frequent than words in general, so its results hold for frequent words only.
 
 # %%
 scored = list(dict.fromkeys(scores.concept_id))
 traced = pivots.draw_documented(lexicon, documents, vocabulary, scored, n_traced, min_docs, seed)
 looked_at = lexicon.loc[list(dict.fromkeys([*scored, *traced]))]
-display(Markdown(f"{len(scored)} concepts are scored, {len(traced)} traced, {len(set(scored) & set(traced))} of them both."))
+display(Markdown(f"{len(scored)} concepts are scored, {len(traced)} traced, {len(set(scored) & set(traced))} are in both sets."))
 
 # %% [markdown]
 # ## From documents to pivots
@@ -233,7 +233,9 @@ display(Markdown(report_pivots.type_sentences(counts)))
 # ## In the layers
 #
 # At the position that predicts the target, the probability of all tokens that can start a pivot is summed, after every block, and beside it that of the source word and of the accepted
-# translations; each token counts once, and not for a pivot if it can start one of the two words. As in notebook 02 the raw lens is corrected for what a layer says of any word: Σ max(0, p − p_bg) with p_bg the mean over the items.
+# translations; each token counts once, and not for a pivot if it can start one of the two words. All traced items are in, whether the model answers them rightly or not. A token that
+# begins pivots of several types counts for the first of: English translation, third-language translation, English associate, third-language associate, word of the source or target language; but one
+# that can begin an English translation and a third-language one counts for neither. As in notebook 02 the raw lens is corrected for what a layer says of any word: Σ max(0, p − p_bg) with p_bg the mean over the items.
 #
 # **Two nulls.** *Matched control sets:* in place of every pivot token one of its nearest tokens in corpus frequency and norm of
 # the unembedding, of the same script and with or without a space before it as the pivot, none of a word of the concept. *Another concept's pivots,* same direction. The *middle layers* are those that know the word
@@ -269,18 +271,29 @@ figures.save(fig, "04_layers_raw", curves[curves.lens == "raw"], profile, model)
 
 # %%
 summary = store.write("pivot_summary", pivot_evidence.mass_summary(mass, n_resamples, seed), None, ["pivot_mass"])
-fig, axes = figures_pivots.standing_out(summary)
+fig, ax = figures_pivots.standing_out(summary)
 figures.save(fig, "04_standing_out", summary, profile, model)
 display(Markdown(report_pivots.standing_out_sentences(summary)))
 
 # %% [markdown]
-# The word of above once more, in the layers:
+# Does a layer that names a pivot go with a right answer? And how much of what the layers say of neither word is a word that was found in the documents?
+
+# %%
+traces = store.read("traces")
+traces = traces[(traces.model == model) & (traces.lens == "raw") & (traces.prompt_set == 0)]
+answers = store.write("pivot_answers", pivot_evidence.by_answer(mass, scores, n_resamples, seed), None, ["pivot_mass", "scores"])
+display(Markdown(report_pivots.answer_sentences(answers, pivot_evidence.found_share(mass, traces, middle, n_resamples, seed))))
+
+# %% [markdown]
+# The word of above once more, in the layers. An English word in the middle does not mean that the answer comes out right; the line below the figure says whether it does.
 
 # %%
 own = mass[(mass.concept_id == concept) & (mass.source_lang == pair[0]) & (mass.target_lang == pair[1]) & (mass.lens == "corrected")]
 if len(own):
     fig, ax = figures_pivots.one_word_layers(own, title)
     figures.save(fig, "04_one_word_layers", own, profile, model)
+    answered = scores[(scores.concept_id == concept) & (scores.source_lang == pair[0]) & (scores.target_lang == pair[1])].first_token_correct
+    display(Markdown(report_pivots.one_answer(own, next(iter(answered), None))))
 else:
     display(Markdown(f"`{concept}` is not among the {len(traced)} traced concepts."))
 
@@ -289,7 +302,8 @@ else:
 #
 # By the paper the pivot is whatever word links the two, English or not; by others ([arXiv 2402.10588](https://arxiv.org/abs/2402.10588)) the middle layers of such models think in
 # English. In directions without English the two can be told apart: which types carry the mass, and is the English word ahead of the concept's word in the
-# other third language? Types have different numbers of tokens, so each is held against its own control sets, and compared a token as well.
+# other third language? Types have different numbers of tokens, so each is held against its own control sets, and compared per token as well. Only mass on pivots that were found in documents
+# is looked at; notebook 03 has the English word's part of all that the layers say.
 
 # %%
 carriers = store.write("pivot_type_mass", pivot_evidence.type_mass(mass, n_resamples, seed), None, ["pivot_mass"])
@@ -326,7 +340,7 @@ display(Markdown(report_pivots.label_sentences(hits)))
 # ## Do pivots make the translation better?
 #
 # The paper fits $P(y \mid w) \sim k_1 \log n_{both} + k_2\,\mathrm{pivots}$. Frequent words have more of both, so here the counts of the two words, the tokens of the target, part of speech
-# and direction are in the model too; errors are clustered by concept; and each coefficient stands beside its null, in which what word frequency leaves of the predictor is given another sign, concept by
+# and direction are in the regression too; errors are clustered by concept; and each coefficient stands beside its null, in which what word frequency leaves of the predictor is given another sign, concept by
 # concept. Pivots are measured in three ways: as support in the documents, the associations with both words summed over the pivots, in documents that hold **one word only** (where both
 # stand, the pair count has its say already) and in all; and as mass in the middle layers.
 
@@ -354,7 +368,7 @@ display(Markdown(report_pivots.regression_sentences(regression)))
 display(Markdown(report_pivots.conclusion(compared, summary, contrasts, hits, regression, model)))
 
 # %% [markdown]
-# **What this can and cannot say.** The corpus is not what the main model was trained on: it says which words *some* text links, and half of its aligned texts are mixed documents in which
+# **What this can and cannot say.** The corpus is not what the main model was trained on: it says which words *some* text links, and many of its aligned texts are mixed documents in which
 # translations stand side by side, so that translations are easier to find here than on the web. Tokens are first tokens: a pivot of several tokens is known by
 # its beginning. A layer can hold what no lens reads, and a lens can show what no later layer uses; only an intervention tells, and that is the second half of notebook 06.
 #
@@ -363,4 +377,4 @@ display(Markdown(report_pivots.conclusion(compared, summary, contrasts, hits, re
 # thresholds set on other concepts, types, and a null for each claim.
 #
 # **Next:** [06 · causal tests](06_causal_tests.ipynb) takes pivots out of the layers. Tables written here: `pivots`, `pivot_coverage`, `pivot_thresholds`, `pivot_rankings`, `pivot_types`,
-# `pivot_mass`, `pivot_curves`, `pivot_summary`, `pivot_type_mass`, `pivot_contrasts`, `pivot_labels`, `pivot_regression`.
+# `pivot_mass`, `pivot_curves`, `pivot_summary`, `pivot_answers`, `pivot_type_mass`, `pivot_contrasts`, `pivot_labels`, `pivot_regression`.

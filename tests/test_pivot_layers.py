@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy import sparse
 
-from semantic_pivots import artifacts, lens, pivot_evidence, pivot_layers, task
+from semantic_pivots import artifacts, lens, pivot_evidence, pivot_layers, report_pivots, task
 from semantic_pivots.models import LanguageModel
 from semantic_pivots.pivot_controls import TokenFacts, draw_controls, matched_tokens, token_facts
-from semantic_pivots.pivot_layers import GROUPS, MIDDLE, TokenSets, layer_mass, pivot_tokens, similarity, token_sets, word_vectors
+from semantic_pivots.pivot_layers import GROUPS, MIDDLE, SHARED, TokenSets, layer_mass, pivot_tokens, similarity, token_sets, word_vectors
 from semantic_pivots.words import WordIndex
 
 
@@ -60,8 +60,14 @@ def test_masses_equal_those_of_a_plain_softmax(tiny_model, residuals, sets, neig
         clear[np.concatenate([sets.source[i], sets.target[i]])] = 0
         others = [clear[ids].sum() for j, ids in enumerate(sets.pivot) if j != i and len(ids)]
         assert (row["mass_shuffled"], row["shuffled_sd"]) == pytest.approx((np.mean(others), np.std(others, ddof=1)), abs=1e-6)
+        if row["n_tokens"]:
+            assert row["p_shuffled"] == pytest.approx((1 + (np.array(others) >= row["mass_pivot"] - 1e-12).sum()) / (1 + len(others)))
         if row["item"] == 5:
-            assert row["n_tokens"] == 0 and row["mass_pivot"] == row["mass_control"] == 0 and np.isnan([row["z"], row["p_control"], row["z_shuffled"]]).all()
+            assert (
+                row["n_tokens"] == 0
+                and row["mass_pivot"] == row["mass_control"] == 0
+                and np.isnan([row["z"], row["p_control"], row["z_shuffled"], row["p_shuffled"]]).all()
+            )
         elif row["control_sd"] > 0:
             assert row["z"] == pytest.approx((row["mass_pivot"] - row["mass_control"]) / row["control_sd"], abs=1e-3)
             assert 1 / 41 <= row["p_control"] <= 1
@@ -107,20 +113,24 @@ def test_pivot_tokens_are_whole_words_or_telling_pieces(tiny_model):
 
 
 def test_token_sets_leave_the_two_words_out(tiny_model):
-    table = pd.DataFrame({"concept_id": ["cat.n"], "en": ["cat"], "fr": ["chat"], "zh": ["猫"], "ja": ["猫"]}).set_index("concept_id", drop=False)
+    table = pd.DataFrame({"concept_id": ["cat.n"], "en": ["en"], "fr": ["chat"], "zh": ["猫"], "ja": ["猫"]}).set_index("concept_id", drop=False)
     table = table.assign(**{f"valid_{la}": [[table.at["cat.n", la]]] for la in ("en", "fr", "zh", "ja")})
-    ids = {w: pivot_tokens(tiny_model, [w])[w] for w in ("dog", "cat", "犬", "猫")}
+    ids = {w: pivot_tokens(tiny_model, [w])[w] for w in ("en", "犬", "猫")}
+    assert all(ids.values())
     rows = [
-        ("English associate", ids["dog"]),
-        ("third-language associate", ids["dog"]),
-        ("English translation", ids["cat"]),
+        ("English associate", ids["犬"]),
+        ("third-language associate", ids["犬"]),
+        ("English translation", ids["en"]),
         ("third-language associate", ids["猫"]),
     ]
     pivots = pd.DataFrame(rows, columns=["type", "pivot_ids"]).assign(concept_id="cat.n")
     sets = token_sets(tiny_model, table, ("fr", "ja"), ["cat.n", "cat.n"], pivots)
-    assert set(sets.pivot[0]) == {*ids["dog"], *ids["cat"]}  # 猫 is the target
-    assert [GROUPS[g] for i, g in zip(sets.pivot[0], sets.group[0]) if i in ids["dog"]] == ["English associate"] * len(ids["dog"])
-    assert set(ids["cat"]) <= set(sets.concept[0]) and set(ids["猫"]) <= set(sets.target[0])
+    assert set(sets.pivot[0]) == {*ids["犬"], *ids["en"]}  # 猫 is the target
+    assert [GROUPS[g] for i, g in zip(sets.pivot[0], sets.group[0]) if i in ids["犬"]] == ["English associate"] * len(ids["犬"])
+    both = pivots.head(2).assign(type=["third-language translation", "English translation"])
+    both = token_sets(tiny_model, table, ("fr", "ja"), ["cat.n"], both)
+    assert len(both.group[0]) == len(ids["犬"]) > 0 and {GROUPS[g] for g in both.group[0]} == {SHARED}  # it cannot tell the two languages apart
+    assert set(ids["en"]) <= set(sets.concept[0]) and set(ids["猫"]) <= set(sets.target[0])
 
 
 def test_matched_tokens_are_the_nearest_of_their_script():
@@ -197,7 +207,16 @@ def mass():
                 values = {g: 0.0 for g in GROUPS} | {"English translation": 0.2 + 0.01 * random.normal(), "third-language translation": 0.1}
                 row |= {f"mass: {g}": v for g, v in values.items()} | {f"n: {g}": int(v > 0) for g, v in values.items()}
                 row |= {f"control: {g}": 0.05 * (v > 0) for g, v in values.items()} | {f"sd: {g}": 0.01 * (v > 0) for g, v in values.items()}
-                rows.append(row | {"mass_pivot": sum(values.values()), "z": 10.0, "z_shuffled": 20.0, "p_control": 0.01 if c % 2 else 0.5})
+                rows.append(
+                    row
+                    | {
+                        "mass_pivot": sum(values.values()),
+                        "z": 10.0,
+                        "z_shuffled": 20.0,
+                        "p_control": 0.01 if c % 2 else 0.5,
+                        "p_shuffled": 0.01 if c % 4 == 1 else 0.5,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -207,7 +226,8 @@ def test_summaries_of_masses(mass):
     band = curves.loc[("fr", 0, "control")]
     assert (band.low, band.high) == pytest.approx((0.1 - 1.96 * 0.02 / np.sqrt(39), 0.1 + 1.96 * 0.02 / np.sqrt(39)))
     whole = pivot_evidence.mass_summary(mass, 200).set_index("source_lang").loc["all"]
-    assert whole.n == 39 and whole.ratio == pytest.approx(3, abs=0.1) and whole.above == pytest.approx(20 / 39) and whole.z_median == 10
+    assert whole.n == 39 and whole.above == pytest.approx(20 / 39) and whole.above_shuffled == pytest.approx(10 / 39)
+    assert whole.n_cases == 78 and 0.25 < whole.q25 <= whole.q50 <= whole.q75 < 0.35
     types = pivot_evidence.type_mass(mass, 200).set_index(["source_lang", "type"])
     assert types.loc["fr"].share.sum() == pytest.approx(1) and types.loc[("fr", "English translation"), "per_token"] == pytest.approx(0.15, abs=0.01)
     assert np.isnan(types.loc[("fr", "number/symbol"), "per_token"]) and types.loc[("fr", "number/symbol"), "n_with"] == 0
@@ -216,6 +236,23 @@ def test_summaries_of_masses(mass):
     assert set(contrasts.source_lang) == {"fr", "all"}  # English is no pivot of pairs with English
     row = contrasts[contrasts.contrast.str.endswith("third-language translation")].iloc[0]
     assert row.low < row.difference < row.high and row.difference == pytest.approx(0.1, abs=0.01) and row.n == 40
+
+
+def test_right_and_wrong_answers_apart(mass):
+    items = mass[mass.layer == MIDDLE][["source_lang", "target_lang", "concept_id"]].drop_duplicates()
+    right = items.concept_id.isin([f"c{c}" for c in range(1, 11)])
+    more = mass.assign(mass_pivot=mass.mass_pivot + mass.concept_id.isin(items.concept_id[right]))
+    table = pivot_evidence.by_answer(more, items.assign(first_token_correct=right.astype(float)), 100).set_index(["directions", "answer"])
+    assert table.n_cases.to_dict() == {("all", "right"): 20, ("all", "wrong"): 58, ("without English", "right"): 10, ("without English", "wrong"): 29}
+    assert table.mass_pivot["all", "right"] - table.mass_pivot["all", "wrong"] == pytest.approx(1, abs=0.02)
+    # half of what is on neither word is on discovered pivots
+    traces = items.assign(layer=5, excess=0.9, excess_source=0.1, excess_accepted=0.2)
+    share = pivot_evidence.found_share(mass, traces, [5], 100).set_index("directions")
+    assert share.share.to_numpy() == pytest.approx(0.5, abs=0.02) and (share.low <= share.share).all()
+    said = report_pivots.answer_sentences(table.reset_index(), share.reset_index())
+    assert said.count("\n") == 3 and "20 cases of 10 concepts" in said and "nan" not in said
+    own = mass[(mass.concept_id == "c3") & (mass.source_lang == "fr")]
+    assert "is wrong" in report_pivots.one_answer(own, 0.0) and report_pivots.one_answer(own, None).startswith("After the last block")
 
 
 def test_labelled_tokens_against_other_concepts(mass):
@@ -227,6 +264,7 @@ def test_labelled_tokens_against_other_concepts(mass):
     table = pivot_evidence.label_hits(behaviors, [0, 100, 3, 3, 100], pivots, 100)
     row = table[table.source_lang == "fr"].iloc[0]
     # c0 is hit and its token no other's, c1 by the token all have, c2 by none (the token is c3's); c3 is not called pivot, c4 has no pivots
+    assert row.n_called == 4
     assert (row.n, row.share, row.chance) == pytest.approx((3, 2 / 3, (0 + 1 + 1 / 3) / 3)) and row["share: English associate"] == pytest.approx(2 / 3)
 
 

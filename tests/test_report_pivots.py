@@ -82,10 +82,12 @@ def summary_rows(above_low):
         "mass_control": 0.01,
         "mass_source": 0.2,
         "mass_target": 0.3,
-        "z_median": 2.0,
-        "z_low": 1.0,
+        "n_cases": 90,
+        "q25": 0.001,
+        "q50": 0.002,
+        "q75": 0.2,
     }
-    row |= {"z_high": 3.0, "above": above_low + 0.1, "above_low": above_low, "above_high": above_low + 0.2, "z_shuffled_median": 1.0}
+    row |= {f"{k}{e}": above_low + d for k in ("above", "above_shuffled") for e, d in (("", 0.1), ("_low", 0.0), ("_high", 0.2))}
     return pd.DataFrame([row, row | {"source_lang": "fr", "target_lang": "ja"}])
 
 
@@ -109,7 +111,18 @@ def test_conclusions_either_way(contrast, above, difference, said):
             "n": 5,
         }
     )
-    hit = {"rule": "robust", "source_lang": "all", "target_lang": "all", "n": 9, "n_concepts": 5, "share": 0.2, "low": 0.1, "high": 0.3, "chance": 0.01}
+    hit = {
+        "rule": "robust",
+        "source_lang": "all",
+        "target_lang": "all",
+        "n": 9,
+        "n_concepts": 5,
+        "share": 0.2,
+        "low": 0.1,
+        "high": 0.3,
+        "chance": 0.01,
+        "n_called": 12,
+    }
     hits = pd.DataFrame([hit | {"difference_low": difference, "difference_high": difference + 0.1} | {f"share: {g}": 0.1 for g in GROUPS}])
     text = report_pivots.conclusion(ranks, summary_rows(above), contrast_rows(*contrast), hits, pd.DataFrame(columns=["model", "outcome", "term"]), "m")
     assert all(s in text for s in said) and "too few items to tell" in text
@@ -122,12 +135,24 @@ def test_conclusions_either_way(contrast, above, difference, said):
     )
 
 
-@pytest.mark.parametrize("coefficient, null, said", [(0.1, 0.05, "outside the null"), (0.1, 0.2, "inside the null"), (0.001, 0.05, "not told apart from none")])
-def test_regression_either_way(coefficient, null, said):
+@pytest.mark.parametrize(
+    "coefficient, p, said",
+    [
+        (0.1, 0.02, "and beyond what frequency gives"),
+        (0.1, 0.2, "but not told apart from what"),
+        (0.001, 0.02, "not told apart from none"),
+        (-0.1, 0.02, "negative, the opposite"),
+    ],
+)
+def test_regression_either_way(coefficient, p, said):
     row = {"model": "documents", "outcome": "p_target", "term": "support", "n": 9, "n_concepts": 5, "coefficient": coefficient, "low": coefficient - 0.05}
-    row |= {"high": coefficient + 0.05, "p": 0.1, "standardised": 0.1, "null_low": -null, "null_high": null, "p_perm": 0.02, "r2": 0.2, "r2_without": 0.1}
+    row |= {"high": coefficient + 0.05, "p": 0.1, "standardised": 0.1, "null_low": -0.05, "null_high": 0.05, "null_mean": 0.0, "p_perm": p, "p_holm": p}
+    row |= {"r2": 0.2, "r2_without": 0.1}
     table = pd.DataFrame([row, row | {"term": "log_both", "model": "apart"}])
-    assert "is found here" in report_pivots._score_sentence(table) if said == "outside the null" else "is not found" in report_pivots._score_sentence(table)
+    found = report_pivots._score_sentence(table)
+    assert ("is found here" in found) == (said == "and beyond what frequency gives") and (
+        "go with a lower one" in found or "goes with a lower one" in found
+    ) == (coefficient < 0)
     assert said in report_pivots.regression_sentences(table) and len(report_pivots.regression_table(table)) == 2
 
 

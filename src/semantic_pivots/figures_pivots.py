@@ -39,6 +39,7 @@ TYPE_COLORS = {
     "source-language word": COLORS[0],
     "target-language word": COLORS[1],
     "number/symbol": "#555555",
+    "translation in both": "#b8a0c8",
     "noise": "#c8c8c8",
 }
 LINES = {  # colour, line style, label
@@ -232,25 +233,23 @@ def layers(curves: pd.DataFrame, lens: str = "corrected", log: bool = False) -> 
     return fig, axes
 
 
-def standing_out(summary: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """How far pivots stand out from matched controls in the middle layers, by direction.
+def standing_out(summary: pd.DataFrame) -> tuple[Figure, Axes]:
+    """How often pivots stand out from both nulls in the middle layers, by direction.
 
     Args:
         summary: from ``pivot_evidence.mass_summary``.
     """
-    order = [f"{o}  (n = {n})" for o, n in zip(_names(summary), summary.n)]
+    order = [f"{o}  (n = {n})" for o, n in zip(_names(summary), summary.n_cases)]
     y = np.arange(len(order))
-    fig, axes = plt.subplots(1, 2, figsize=(9, 0.29 * len(order) + 1.2), sharey=True, layout="constrained")
-    _points(axes[0], summary, y, "z_median", "z_low", "z_high", fmt="o", color=COLORS[2])
-    axes[0].axvline(0, color="0.5", ls="--", lw=1)
-    axes[0].set_xscale("symlog", linthresh=10)
-    axes[0].set_xlim(left=min(-5.0, summary.z_low.min()))
-    axes[0].set_xlabel("z against control sets, median over concepts\n(logarithmic from 10)")
-    _points(axes[1], summary, y, "above", "above_low", "above_high", fmt="o", color=COLORS[2])
-    axes[1].axvline(0.05, color="0.5", ls="--", lw=1)
-    axes[1].set(xlabel="share of concepts above 95 % of their control sets\n(dashed: by chance)", xlim=(-0.02, 1.02))
-    _rows(axes[0], order)
-    return fig, axes
+    fig, ax = plt.subplots(figsize=(7, 0.3 * len(order) + 1.4), layout="constrained")
+    nulls = {"above": ("matched control sets", COLORS[2], "o"), "above_shuffled": ("other concepts' pivots", COLORS[4], "s")}
+    for k, (value, (label, color, marker)) in enumerate(nulls.items()):
+        _points(ax, summary, y + (k - 0.5) * 0.24, value, f"{value}_low", f"{value}_high", fmt=marker, color=color, label=label)
+    ax.axvline(0.05, color="0.5", ls="--", lw=1)
+    ax.set(xlabel="share of cases above 95 % of the null (dashed: by chance)", xlim=(-0.02, 1.02))
+    _rows(ax, order)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8, title="above 95 % of the", title_fontsize=8)
+    return fig, ax
 
 
 def types(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
@@ -283,7 +282,7 @@ def types(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
 
 
 def contrasts(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """English translations against other types, directions without English: whole mass, and mass a token.
+    """English translations against other types, directions without English: whole mass, and mass per token.
 
     Args:
         table: from ``pivot_evidence.english_or_semantic``.
@@ -291,7 +290,7 @@ def contrasts(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     order = list(dict.fromkeys(_names(table)))
     names = list(dict.fromkeys(table.contrast))
     fig, axes = plt.subplots(1, 2, figsize=(10, 0.34 * len(order) + 1.5), sharey=True, layout="constrained")
-    panels = (("difference", "low", "high", "whole mass beyond control"), ("difference_each", "each_low", "each_high", "the same a token"))
+    panels = (("difference", "low", "high", "whole mass beyond control"), ("difference_each", "each_low", "each_high", "the same per token"))
     for ax, (value, low, high, label) in zip(axes, panels):
         for k, (name, marker, color) in enumerate(zip(names, "os^", (COLORS[2], COLORS[3], COLORS[0]))):
             rows = table[table.contrast == name]

@@ -15,7 +15,19 @@ from . import association, attribution
 from .pivot_layers import GROUPS, MIDDLE
 from .stats import mean_intervals
 
-__all__ = ["mass_curves", "mass_summary", "type_mass", "english_or_semantic", "label_hits", "pivot_support", "regression_items", "regress", "partial_effect"]
+__all__ = [
+    "mass_curves",
+    "mass_summary",
+    "by_answer",
+    "found_share",
+    "type_mass",
+    "english_or_semantic",
+    "label_hits",
+    "pivot_support",
+    "regression_items",
+    "regress",
+    "partial_effect",
+]
 
 PAIR = ["source_lang", "target_lang"]
 ITEM = [*PAIR, "concept_id"]
@@ -59,35 +71,86 @@ def _spread_of_mean(spreads: pd.Series) -> float:
     return float(np.sqrt((spreads.astype(float) ** 2).sum()) / max(1, len(spreads)))
 
 
+def _middle(mass: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the middle layers, background-corrected, of concepts that have pivot tokens."""
+    return mass[(mass.n_tokens > 0) & (mass.layer == MIDDLE) & (mass.lens == "corrected")]
+
+
+def _above(group: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
+    """Share of cases above 95 % of each null's sets, with intervals; concepts are resampled."""
+    found, clusters = {}, group.concept_id.to_numpy()
+    for name, column in (("above", "p_control"), ("above_shuffled", "p_shuffled")):
+        share = association.share_interval((group[column] <= 0.05).to_numpy(), clusters, n_resamples, seed=seed)
+        found |= dict(zip((name, f"{name}_low", f"{name}_high"), share))
+    return found
+
+
 def mass_summary(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """The middle layers by direction, background-corrected: how far pivots stand out from both nulls, concept by concept.
+    """The middle layers by direction, background-corrected: how far pivots stand out from both nulls, case by case.
 
     Returns:
-        source_lang, target_lang (and `all`), n, mass_pivot, low, high, mass_control, mass_source, mass_target, ratio, z_median, z_low, z_high (of the median), above (share of
-        concepts with p_control ≤ .05; .05 by chance), above_low, above_high, z_shuffled_median.
+        source_lang, target_lang (and `all`), n (concepts), n_cases (concept × direction), mass_pivot, low, high, mass_control, mass_source, mass_target (means
+        over concepts), q25, q50, q75 (quartiles of the cases' pivot mass), above (share of cases with p_control ≤ .05; .05 by chance) and above_shuffled (with
+        p_shuffled ≤ .05), each with _low and _high.
     """
-    used = mass[(mass.n_tokens > 0) & (mass.layer == MIDDLE) & (mass.lens == "corrected")]
+    used = _middle(mass)
     rows = []
     for (a, b), group in _by_direction(used) if len(used) else ():
-        clusters = group.concept_id.to_numpy()
-        above = association.share_interval((group.p_control <= 0.05).to_numpy(), clusters, n_resamples, seed=seed)
         per_concept = group.groupby("concept_id")[["mass_pivot", "mass_control", "mass_source", "mass_target"]].mean()
         (mean, low, high), (control, _, _), (source, _, _), (target, _, _) = mean_intervals(per_concept.to_numpy(), n_resamples, seed)
-        z = group.groupby("concept_id")[["z", "z_shuffled"]].median()
-        draws = np.random.default_rng(seed).integers(len(z), size=(n_resamples, len(z)))
-        z_low, z_high = np.nanquantile(np.nanmedian(z["z"].to_numpy()[draws], axis=1), [0.025, 0.975])
-        row = {"source_lang": a, "target_lang": b, "n": len(per_concept), "mass_pivot": mean, "low": low, "high": high, "mass_control": control}
-        row |= {
-            "mass_source": source,
-            "mass_target": target,
-            "ratio": mean / control if control > 0 else np.nan,
-            "z_median": z["z"].median(),
-            "z_low": z_low,
-            "z_high": z_high,
-        }
-        rows.append(row | dict(zip(("above", "above_low", "above_high"), above)) | {"z_shuffled_median": z.z_shuffled.median()})
-    columns = [*PAIR, "n", "mass_pivot", "low", "high", "mass_control", "mass_source", "mass_target", "ratio", "z_median", "z_low", "z_high"]
-    return pd.DataFrame(rows, columns=[*columns, "above", "above_low", "above_high", "z_shuffled_median"])
+        row = {"source_lang": a, "target_lang": b, "n": len(per_concept), "n_cases": len(group), "mass_pivot": mean, "low": low, "high": high}
+        row |= {"mass_control": control, "mass_source": source, "mass_target": target}
+        row |= dict(zip(("q25", "q50", "q75"), group.mass_pivot.astype(float).quantile([0.25, 0.5, 0.75])))
+        rows.append(row | _above(group, n_resamples, seed))
+    columns = [*PAIR, "n", "n_cases", "mass_pivot", "low", "high", "mass_control", "mass_source", "mass_target", "q25", "q50", "q75"]
+    return pd.DataFrame(rows, columns=[*columns, *(f"{k}{e}" for k in ("above", "above_shuffled") for e in ("", "_low", "_high"))])
+
+
+def by_answer(mass: pd.DataFrame, scores: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Pivot mass in the middle layers of right answers and of wrong ones, of the traced concepts that were scored too.
+
+    Args:
+        scores: of the model; an answer is right where its first token was, with at least half of the prompt sets.
+
+    Returns:
+        directions (`all`, `without English`), answer (`right`, `wrong`), n_cases, n (concepts), mass_pivot, low, high, above, above_low, above_high (as
+        in :func:`mass_summary`, against matched controls).
+    """
+    used = _middle(mass).merge(scores[[*ITEM, "first_token_correct"]], on=ITEM)
+    rows = []
+    for name, part in (("all", used), ("without English", used[(used.source_lang != "en") & (used.target_lang != "en")])):
+        for answer, group in (("right", part[part.first_token_correct >= 0.5]), ("wrong", part[part.first_token_correct < 0.5])):
+            if len(group):
+                mean = association.share_interval(group.mass_pivot.to_numpy(float), group.concept_id.to_numpy(), n_resamples, seed=seed)
+                row = {"directions": name, "answer": answer, "n_cases": len(group), "n": group.concept_id.nunique()}
+                rows.append(row | dict(zip(("mass_pivot", "low", "high"), mean)) | _above(group, n_resamples, seed))
+    columns = ["directions", "answer", "n_cases", "n", "mass_pivot", "low", "high", "above", "above_low", "above_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def found_share(mass: pd.DataFrame, traces: pd.DataFrame, middle: Sequence[int], n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How much of what the middle layers give to tokens of neither word is given to discovered pivots.
+
+    Both are probability beyond the background, summed over the cases that were traced in both ways.
+
+    Args:
+        traces: of the model, raw lens and first prompt set (excess, excess_source, excess_accepted).
+        middle: the middle layers.
+
+    Returns:
+        directions (`all`, `without English`), n (concepts), share, low, high (concepts resampled).
+    """
+    neither = (traces.excess - traces.excess_source - traces.excess_accepted).clip(lower=0)
+    neither = neither[traces.layer.isin(list(middle))].groupby([traces[c] for c in ITEM]).mean().rename("neither").reset_index()
+    used = _middle(mass).merge(neither, on=ITEM)
+    rows = []
+    for name, part in (("all", used), ("without English", used[(used.source_lang != "en") & (used.target_lang != "en")])):
+        sums = part.groupby("concept_id")[["mass_pivot", "neither"]].sum().to_numpy(float)
+        if len(sums) > 1:
+            draws = sums[np.random.default_rng(seed).integers(len(sums), size=(n_resamples, len(sums)))].sum(1)
+            low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
+            rows.append((name, len(sums), sums[:, 0].sum() / sums[:, 1].sum(), low, high))
+    return pd.DataFrame(rows, columns=["directions", "n", "share", "low", "high"])
 
 
 def type_mass(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -98,7 +161,7 @@ def type_mass(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.
         n), control, control_low, control_high (band of the matched control sets), share (of the whole pivot mass), per_token,
         per_token_low, per_token_high (mass over control a token, mean over the n_with).
     """
-    used = mass[(mass.n_tokens > 0) & (mass.layer == MIDDLE) & (mass.lens == "corrected")]
+    used = _middle(mass)
     rows = []
     for (a, b), group in used.groupby(PAIR, sort=False):
         for kind in GROUPS:
@@ -150,7 +213,7 @@ def label_hits(behaviors: pd.DataFrame, token_ids: Sequence[int], pivots: pd.Dat
         pivots: kept pivots with ``pivot_ids``; items of concepts without any are left out.
 
     Returns:
-        rule, source_lang, target_lang (and `all`), n (items), n_concepts, share, low, high, chance (mean share among the pivots of the other concepts of the
+        rule, source_lang, target_lang (and `all`), n (items), n_called (items called pivot, those of concepts without discovered pivots among them), n_concepts, share, low, high, chance (mean share among the pivots of the other concepts of the
         direction), difference, difference_low, difference_high, and ``share: TYPE`` for each type.
     """
     own: dict[tuple, dict[int, set[str]]] = {}
@@ -177,7 +240,8 @@ def label_hits(behaviors: pd.DataFrame, token_ids: Sequence[int], pivots: pd.Dat
     for rule, whole in hits.groupby("rule", sort=False):
         for (a, b), group in _by_direction(whole):
             clusters = group.concept_id.to_numpy()
-            row = {"rule": rule, "source_lang": a, "target_lang": b, "n": len(group), "n_concepts": len(set(clusters))}
+            here = called[called.rule == rule] if a == "all" else called[(called.rule == rule) & (called.source_lang == a) & (called.target_lang == b)]
+            row = {"rule": rule, "source_lang": a, "target_lang": b, "n": len(group), "n_called": len(here), "n_concepts": len(set(clusters))}
             row |= dict(zip(("share", "low", "high"), association.share_interval(group.hit.to_numpy(), clusters, n_resamples, seed=seed)))
             row |= {"chance": group.chance.mean()}
             gain = association.share_interval((group.hit - group.chance).to_numpy(), clusters, n_resamples, seed=seed)
@@ -242,7 +306,8 @@ def regress(items: pd.DataFrame, n_permutations: int = 200, seed: int = 0) -> pd
 
     Returns:
         model (`apart`, `documents`, `layers`), outcome, term, n, n_concepts, coefficient (outcome for one standard deviation of the predictor), low, high, p,
-        standardised (standard deviations of the outcome), null_low, null_high (95 % of the null), p_perm, r2 (of the whole model), r2_without.
+        standardised (standard deviations of the outcome), null_mean, null_low, null_high (95 % of the null), p_perm (two-sided, distance from the null's mean), r2 (of
+        the whole model), r2_without, p_holm (of p_perm over the measures of pivots, by outcome; p_perm itself for direct co-occurrence).
     """
     rows = []
     for model, terms in PREDICTORS.items():
@@ -250,22 +315,27 @@ def regress(items: pd.DataFrame, n_permutations: int = 200, seed: int = 0) -> pd
         if used.concept_id.nunique() < 20:
             continue
         design, groups = _design(used, terms), used.concept_id.factorize()[0]
-        cells = attribution.frequency_cells(used)
+        cells, drift = attribution.frequency_cells(used), attribution.frequency_drift(used)
         for outcome in OUTCOMES:
             y = used[outcome].to_numpy(float)
             fit = sm.OLS(y, sm.add_constant(design)).fit(cov_type="cluster", cov_kwds={"groups": groups})
             for term in [t for t in terms if t in design]:
                 low, high = fit.conf_int().loc[term]
                 others = design.drop(columns=term)
-                shuffled = association.shuffle_within(design[term].to_numpy(), cells, n_permutations, seed, used.concept_id.to_numpy())
+                shuffled = association.shuffle_within(design[term].to_numpy(), cells, n_permutations, seed, used.concept_id.to_numpy(), drift)
                 null = _coefficients(y, np.stack(list(shuffled)), others)
-                p_perm = (1 + (np.abs(null) >= abs(fit.params[term])).sum()) / (1 + n_permutations)
+                away = np.abs(null - null.mean()) >= abs(fit.params[term] - null.mean())
+                p_perm = (1 + away.sum()) / (1 + n_permutations)
                 row = {"model": model, "outcome": outcome, "term": term, "n": len(used), "n_concepts": int(groups.max() + 1), "coefficient": fit.params[term]}
                 row |= {"low": low, "high": high, "p": fit.pvalues[term], "standardised": fit.params[term] / y.std()}
-                row |= dict(zip(("null_low", "null_high"), np.quantile(null, [0.025, 0.975]))) | {"p_perm": p_perm}
+                row |= {"null_mean": null.mean()} | dict(zip(("null_low", "null_high"), np.quantile(null, [0.025, 0.975]))) | {"p_perm": p_perm}
                 rows.append(row | {"r2": fit.rsquared, "r2_without": sm.OLS(y, sm.add_constant(others)).fit().rsquared})
-    columns = ["model", "outcome", "term", "n", "n_concepts", "coefficient", "low", "high", "p", "standardised", "null_low", "null_high", "p_perm"]
-    return pd.DataFrame(rows, columns=[*columns, "r2", "r2_without"])
+    columns = ["model", "outcome", "term", "n", "n_concepts", "coefficient", "low", "high", "p", "standardised", "null_mean", "null_low", "null_high", "p_perm"]
+    table = pd.DataFrame(rows, columns=[*columns, "r2", "r2_without"])
+    adjusted = table.p_perm.astype(float).copy()
+    for _, measures in table[table.term != "log_both"].groupby("outcome"):
+        adjusted[measures.index] = association.holm(measures.p_perm)
+    return table.assign(p_holm=adjusted)
 
 
 def _coefficients(y: np.ndarray, x: np.ndarray, others: pd.DataFrame) -> np.ndarray:

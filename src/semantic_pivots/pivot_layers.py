@@ -30,10 +30,11 @@ from .progress import progress
 from .spellings import is_han, unspaced
 from .task import LANGUAGES, Prompt
 
-__all__ = ["LENSES", "GROUPS", "MIDDLE", "Controls", "TokenSets", "similarity", "pivot_tokens", "token_sets", "layer_mass", "trace_mass"]
+__all__ = ["LENSES", "GROUPS", "SHARED", "MIDDLE", "Controls", "TokenSets", "similarity", "pivot_tokens", "token_sets", "layer_mass", "trace_mass"]
 
 LENSES = ("raw", "corrected")
-GROUPS = tuple(t for t in TYPES if t != "noise")
+SHARED = "translation in both"  # a token that can start the English word and the other third language's
+GROUPS = (*(t for t in TYPES if t != "noise"), SHARED)
 PRECEDENCE = ("English translation", "third-language translation", "English associate", "third-language associate", *GROUPS[4:])
 MIDDLE = -1  # stands in the column ``layer`` for the mean over the middle layers
 FRAGMENT = 4  # letters a piece of a word must have to stand for it in a script with spaces
@@ -110,29 +111,33 @@ class TokenSets:
 def token_sets(lm: LanguageModel, lexicon: pd.DataFrame, pair: tuple[str, str], concepts: Sequence[str], pivots: pd.DataFrame) -> TokenSets:
     """Token sets of concepts in one direction.
 
-    A token of several pivots has the first of their types: translations before associates, English before others (``PRECEDENCE``).
+    A token of several pivots has the first of their types: translations before associates, English before others (``PRECEDENCE``). But one that
+    can start an English translation and a third-language one is neither's (``SHARED``): it cannot tell the two apart.
 
     Args:
         pivots: kept pivots of the direction: concept_id, type, pivot_ids.
     """
-    rank = {t: i for i, t in enumerate(PRECEDENCE)}
     by_concept = dict(list(pivots.groupby("concept_id")))
     sets = TokenSets([], [], [], [], [])
     for concept in concepts:
         starts = {la: set(tokens.word_starts(lm.tokenizer, [*lexicon.at[concept, f"valid_{la}"], lexicon.at[concept, la]])) for la in LANGUAGES}
         source = set(tokens.word_starts(lm.tokenizer, [lexicon.at[concept, pair[0]]]))
-        own: dict[int, int] = {}
+        kinds: dict[int, set[str]] = {}
         if (found := by_concept.get(concept)) is not None:
-            for kind, ids in sorted(zip(found.type.map(rank), found.pivot_ids), key=lambda x: x[0]):
+            for kind, ids in zip(found.type, found.pivot_ids):
                 for i in ids:
-                    own.setdefault(int(i), GROUPS.index(PRECEDENCE[kind]))
-        own = {i: g for i, g in sorted(own.items()) if i not in source and i not in starts[pair[1]]}
+                    kinds.setdefault(int(i), set()).add(kind)
+        own = {i: GROUPS.index(_one_type(k)) for i, k in sorted(kinds.items()) if i not in source and i not in starts[pair[1]]}
         sets.source.append(np.array(sorted(source - starts[pair[1]]), np.int64))
         sets.target.append(np.array(sorted(starts[pair[1]]), np.int64))
         sets.pivot.append(np.fromiter(own, np.int64, len(own)))
         sets.group.append(np.fromiter(own.values(), np.int64, len(own)))
         sets.concept.append(np.array(sorted(set().union(*starts.values())), np.int64))
     return sets
+
+
+def _one_type(kinds: set[str]) -> str:
+    return SHARED if {*PRECEDENCE[:2]} <= kinds else min(kinds, key=PRECEDENCE.index)
 
 
 @torch.inference_mode()
@@ -165,7 +170,8 @@ def layer_mass(
 
     Returns:
         One row an item (its index), layer and lens: mass_source, mass_pivot, mass_target; mass_control, control_sd, z, p_control (share of control
-        sets with at least as much mass, the item's own counted among them); mass_shuffled, shuffled_sd, z_shuffled; n_tokens; and for each type
+        sets with at least as much mass, the item's own counted among them); mass_shuffled, shuffled_sd, z_shuffled, p_shuffled (the same of the other
+        concepts' pivots); n_tokens; and for each type
         ``mass: TYPE``, ``control: TYPE``, ``sd: TYPE``, ``n: TYPE``. Sets without tokens have mass 0 and no z.
     """
     random = np.random.default_rng(seed)
@@ -220,7 +226,7 @@ def _masses(p: np.ndarray, sets: _Sets) -> pd.DataFrame:
     whole = drawn.sum(2)
     table |= {"mass_control": whole.mean(1), "control_sd": whole.std(1, ddof=1)}
     table["p_control"] = np.where(n > 0, (1 + (whole >= table["mass_pivot"][:, None]).sum(1)) / (1 + whole.shape[1]), np.nan)
-    table["mass_shuffled"], table["shuffled_sd"] = _shuffled(p, sets, n > 0)
+    table["mass_shuffled"], table["shuffled_sd"], table["p_shuffled"] = _shuffled(p, sets, n > 0, table["mass_pivot"])
     for z, name in (("z", "control"), ("z_shuffled", "shuffled")):
         spread = table[f"{name}_sd"]
         table[z] = np.where((n > 0) & (spread > 0), (table["mass_pivot"] - table[f"mass_{name}"]) / np.where(spread > 0, spread, 1), np.nan)
@@ -231,17 +237,21 @@ def _masses(p: np.ndarray, sets: _Sets) -> pd.DataFrame:
     return pd.DataFrame({"item": np.arange(len(p)), "n_tokens": n} | table)
 
 
-def _shuffled(p: np.ndarray, sets: _Sets, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of what each item gives to the pivots of the others that have any; tokens of its own source and target words left out."""
+def _shuffled(p: np.ndarray, sets: _Sets, some: np.ndarray, pivot_mass: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and spread of what each item gives to the pivots of the others that have any, and the rank of its own among them as a p.
+
+    Tokens of its own source and target words are left out.
+    """
     if some.sum() < 3:
-        return np.full(len(p), np.nan), np.full(len(p), np.nan)
+        return (np.full(len(p), np.nan),) * 3
     cleared = p.copy()
     for i, own in enumerate(zip(sets.place["source"], sets.place["target"])):
         cleared[i, np.concatenate(own)] = 0
     mass = (sets.of_concept.T @ cleared.T).T.astype(float)  # [item, whose pivots]
     mass[:, ~some] = np.nan
     np.fill_diagonal(mass, np.nan)
-    return np.nanmean(mass, 1), np.nanstd(mass, 1, ddof=1)
+    rank = (1 + (mass >= pivot_mass[:, None] - 1e-12).sum(1)) / (1 + np.isfinite(mass).sum(1))
+    return np.nanmean(mass, 1), np.nanstd(mass, 1, ddof=1), np.where(some, rank, np.nan)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ __all__ = [
     "balance_sentence",
     "layer_sentences",
     "standing_out_sentences",
+    "answer_sentences",
+    "one_answer",
     "carrier_sentences",
     "label_sentences",
     "regression_table",
@@ -36,7 +38,6 @@ __all__ = [
 
 PAIR = ["source_lang", "target_lang"]
 NOTHING = "No traced concept has pivots."
-WITHOUT_ENGLISH = ("fr-ja", "zh-fr", "ja-zh")
 TERMS = {
     "log_both": "documents with both words (log)",
     "support_apart": "pivots, in documents with one word only",
@@ -213,7 +214,7 @@ def balance_sentence(mass: pd.DataFrame, middle: list[int]) -> str:
     tokens = used.drop_duplicates([*PAIR, "concept_id"])
     few = tokens.groupby(PAIR).size()
     return (
-        f"Traced are {few.min()} to {few.max()} concepts with pivot tokens a direction, median {tokens.n_tokens.median():.0f} tokens. Pivot tokens and their controls differ by at most {worst[0]:.2f} standard "
+        f"In each direction {few.min()} to {few.max()} concepts with pivot tokens are traced, median {tokens.n_tokens.median():.0f} tokens. Pivot tokens and their controls differ by at most {worst[0]:.2f} standard "
         f"deviations in mean log frequency and {worst[1]:.2f} in mean norm. Middle layers: after block {middle[0] + 1} to {middle[-1] + 1}."
     )
 
@@ -229,12 +230,11 @@ def layer_sentences(curves: pd.DataFrame) -> str:
     layers = above[above].reset_index().groupby(PAIR).layer
     pivot = wide["mean"]["pivot"].groupby(level=PAIR)
     peak = {pair: part.idxmax()[2] + 1 for pair, part in pivot}
-    before = [pair for pair, part in wide["mean"].groupby(level=PAIR) if part["pivot"].idxmax()[2] < part["target"].idxmax()[2]]
     largest = pivot.max()
     a, b = largest.idxmax()
     return (
         f"In {int(reached.sum())} of {len(reached)} directions the pivots' interval lies above the bands of both nulls at some layer, first after block {int(layers.min().min()) + 1} to "
-        f"{int(layers.min().max()) + 1}. They are at their highest after block {min(peak.values())} to {max(peak.values())}, in {len(before)} directions before the translations are; "
+        f"{int(layers.min().max()) + 1}. They are at their highest after block {min(peak.values())} to {max(peak.values())}; "
         f"the highest mean is {largest.max():.3f} ({a} → {b}), the lowest peak {largest.min():.3f}."
     )
 
@@ -245,28 +245,56 @@ def standing_out_sentences(summary: pd.DataFrame) -> str:
         return NOTHING
     row, parts = summary[summary.source_lang == "all"].iloc[0], summary[summary.source_lang != "all"]
     return (
-        f"In the middle layers pivots get {interval(row.mass_pivot, row.low, row.high, 4)} of probability beyond the background, their control sets {row.mass_control:.4f} (n = {row.n} concepts); "
-        f"the source word gets {row.mass_source:.3f}, the accepted translations {row.mass_target:.3f}. "
-        f"{interval(row.above, row.above_low, row.above_high)} of the cases lie above 95 % of their own control sets, where chance gives .05; by direction {parts.above.min():.2f} to {parts.above.max():.2f}. "
-        f"The median z is {row.z_median:.1f} [{row.z_low:.1f}, {row.z_high:.1f}] against matched controls and {row.z_shuffled_median:.1f} against another concept's pivots. "
-        "Masses are skewed, so a z is no normal deviate; the share above the controls is the safer number."
+        f"In the middle layers pivots get {interval(row.mass_pivot, row.low, row.high, 4)} of probability beyond the background, their control sets {row.mass_control:.4f} (means over {row.n} concepts); "
+        f"the source word gets {row.mass_source:.3f}, the accepted translations {row.mass_target:.3f}. The mean is that of a few: half of the {row.n_cases} cases (concept and direction) lie below "
+        f"{row.q50:.4f}, a quarter below {row.q25:.4f}, and a quarter above {row.q75:.3f}. "
+        f"{interval(row.above, row.above_low, row.above_high)} of the cases lie above 95 % of their own control sets, by direction {parts.above.min():.2f} to {parts.above.max():.2f}; "
+        f"{interval(row.above_shuffled, row.above_shuffled_low, row.above_shuffled_high)} above 95 % of the other concepts' pivots, the harder null, by direction {parts.above_shuffled.min():.2f} to "
+        f"{parts.above_shuffled.max():.2f}. Chance gives .05 each."
     )
+
+
+def answer_sentences(answers: pd.DataFrame, found: pd.DataFrame) -> str:
+    """Pivot mass by whether the answer is right, and what part of the mass on neither word it is.
+
+    Args:
+        answers: from ``pivot_evidence.by_answer``.
+        found: from ``pivot_evidence.found_share``.
+    """
+    lines = []
+    for name, rows in answers.groupby("directions", sort=False):
+        sides = [
+            f"{interval(r.mass_pivot, r.low, r.high, 3)} where it is {r.answer} ({r.n_cases} cases of {r.n} concepts; {r.above:.2f} above their controls)"
+            for r in rows.itertuples()
+        ]
+        where = "in all directions" if name == "all" else "in the directions without English"
+        lines.append(f"* By the model's own answer, {where}: {', '.join(sides)}.")
+    for row in found.itertuples():
+        where = "in all directions" if row.directions == "all" else "in the directions without English"
+        lines.append(
+            f"* Of what the middle layers give to tokens of neither word because of the word, {interval(row.share, row.low, row.high)} is given to discovered pivots, {where} (n = {row.n} concepts)."
+        )
+    return "\n".join(lines) or NOTHING
+
+
+def one_answer(own: pd.DataFrame, correct: float | None) -> str:
+    """What the model makes of the word that is shown in full; ``own``: its rows of ``pivot_mass``, background-corrected."""
+    last = own[own.layer == own.layer.max()].iloc[0]
+    answer = "" if correct is None else f"The model's own answer to this word is {'right' if correct >= 0.5 else 'wrong'}. "
+    return f"{answer}After the last block the accepted translations have {last.mass_target:.3f} beyond the background."
 
 
 def carrier_sentences(types: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     """Which types carry the mass in directions without English: is the pivot English, or any language?"""
     lines = []
-    for name in WITHOUT_ENGLISH:
-        a, b = name.split("-")
-        rows = types[(types.source_lang == a) & (types.target_lang == b)]
-        if rows.empty:
-            continue
+    apart = types[(types.source_lang != "en") & (types.target_lang != "en")]
+    for (a, b), rows in apart.groupby(PAIR, sort=False):
         beyond = (rows.mass - rows.control).set_axis(rows.type)
         real = rows[rows.low > rows.control_high].type.tolist()
         whole = beyond.sum()
         largest = ", ".join(f"{k} {v / whole:.0%}" for k, v in beyond.sort_values(ascending=False).head(4).items()) if whole > 0 else "no type"
         lines.append(
-            f"* **{a} → {b}** (n = {rows.n.max()}): of the mass beyond the controls {largest}; above the band of the controls: {', '.join(real) or 'none'}."
+            f"* **{a} → {b}** (n = {rows.n.max()}): of the mass on discovered pivots beyond the controls {largest}; above the band of the controls: {', '.join(real) or 'none'}."
         )
     whole = contrasts[contrasts.source_lang == "all"].set_index("contrast")
     for contrast, row in whole.iterrows():
@@ -275,7 +303,7 @@ def carrier_sentences(types: pd.DataFrame, contrasts: pd.DataFrame) -> str:
         other = contrast.split(" − ")[1]
         lines.append(
             f"* Against {other}s, over the directions without English: English translations carry {verdict} mass ({row['first']:.4f} to {row['second']:.4f}; difference {interval(row.difference, row.low, row.high, 4)}, "
-            f"n = {row.n} concepts), and {each} a token ({interval(row.difference_each, row.each_low, row.each_high, 4)})."
+            f"n = {row.n} concepts), and {each} per token ({interval(row.difference_each, row.each_low, row.each_high, 4)})."
         )
     return "\n".join(lines)
 
@@ -288,7 +316,7 @@ def label_sentences(hits: pd.DataFrame) -> str:
         known = ", ".join(f"{k} {v:.2f}" for v, k in kinds[:3] if v > 0)
         verdict = "more than chance" if row["difference_low"] > 0 else "less than chance" if row["difference_high"] < 0 else "no more than chance"
         lines.append(
-            f"* **{row['rule']}**: {interval(row['share'], row['low'], row['high'])} of {row['n']} items ({row['n_concepts']} concepts), against {row['chance']:.3f} for another concept's pivots: {verdict}"
+            f"* **{row['rule']}**: {interval(row['share'], row['low'], row['high'])} of {row['n']} items ({row['n_concepts']} concepts; {row['n_called']} items are called pivot, the rest belong to concepts without discovered pivots), against {row['chance']:.3f} for another concept's pivots: {verdict}"
             + (f" (by type: {known})." if known else ".")
         )
     return "\n".join(lines) or "No item called pivot belongs to a concept with pivots."
@@ -306,6 +334,7 @@ def regression_table(table: pd.DataFrame) -> pd.DataFrame:
             "of the outcome's deviation": f"{row.standardised:.2f}",
             "95 % of the null": f"[{row.null_low:.3f}, {row.null_high:.3f}]",
             "p (permutation)": p_value(row.p_perm),
+            "p (Holm)": "" if row.term == "log_both" else p_value(row.p_holm),
             "R², with and without": f"{row.r2:.3f}, {row.r2_without:.3f}",
         }
         for row in table.itertuples()
@@ -324,33 +353,40 @@ def regression_sentences(table: pd.DataFrame, outcome: str = "p_target") -> str:
     return "\n".join(lines) or "There are too few items for a regression."
 
 
+def _beyond(row, sign: int) -> bool:
+    """Whether a coefficient has a sign, and lies beyond what frequency gives after Holm."""
+    return sign * (row.coefficient - row.null_mean) > 0 and (row.low > 0 if sign > 0 else row.high < 0) and row.p_holm < 0.05
+
+
 def _verdict(row) -> str:
     if row.low <= 0 <= row.high:
         return "not told apart from none"
     sign = "positive, as the paper has it" if row.coefficient > 0 else "negative, the opposite of what the paper has"
-    outside = row.coefficient > row.null_high or row.coefficient < row.null_low
-    return f"{sign}, and outside the null ({p_value(row.p_perm)})" if outside else f"{sign}, but inside the null ({p_value(row.p_perm)})"
+    p = p_value(row.p_perm) if row.term == "log_both" else f"{p_value(row.p_perm)}, Holm over the measures of pivots {p_value(row.p_holm)}"
+    return (
+        f"{sign}, and beyond what frequency gives ({p})"
+        if _beyond(row, 1 if row.coefficient > 0 else -1)
+        else f"{sign}, but not told apart from what frequency gives ({p})"
+    )
 
 
 def _score_sentence(table: pd.DataFrame) -> str:
     used = table[table.outcome == "p_target"]
     if used.empty:
         return "There are too few items to tell."
-
-    def holds(row) -> bool:
-        return row.low > 0 and row.coefficient > row.null_high
-
-    pivots, direct = [holds(r) for r in used[used.term != "log_both"].itertuples()], [holds(r) for r in used[used.term == "log_both"].itertuples()]
-    range_ = f"{used[used.term != 'log_both'].coefficient.min():+.3f} to {used[used.term != 'log_both'].coefficient.max():+.3f}"
+    measures, direct = used[used.term != "log_both"], used[used.term == "log_both"]
+    pivots, together = [_beyond(r, 1) for r in measures.itertuples()], [_beyond(r, 1) for r in direct.itertuples()]
     text = (
-        "Direct co-occurrence goes with a higher P(y|w) beyond what frequency gives, in every model; "
-        if all(direct)
-        else "Direct co-occurrence does not go with a higher P(y|w) in every model; "
+        f"Direct co-occurrence goes with a higher P(y|w) beyond what frequency gives, in all {len(direct)} regressions; "
+        if all(together)
+        else f"Direct co-occurrence does not go with a higher P(y|w) in all {len(direct)} regressions; "
     )
-    text += f"of the {len(pivots)} measures of pivots {sum(pivots)} do{'es' if sum(pivots) == 1 else ''} (coefficients {range_} a standard deviation). "
-    against = [r for r in used[used.term != "log_both"].itertuples() if r.high < 0 and r.coefficient < r.null_low]
-    if against:
-        text += f"{len(against)} of them go{'es' if len(against) == 1 else ''} with a lower one, beyond the null ({', '.join(p_value(r.p_perm) for r in against)}). "
+    text += (
+        f"of the {len(pivots)} measures of pivots {sum(pivots)} do{'es' if sum(pivots) == 1 else ''} (coefficients {measures.coefficient.min():+.3f} to "
+        f"{measures.coefficient.max():+.3f} a standard deviation). "
+    )
+    if against := [r for r in measures.itertuples() if _beyond(r, -1)]:
+        text += f"{len(against)} of them go{'es' if len(against) == 1 else ''} with a lower one, beyond what frequency gives ({', '.join(f'Holm {p_value(r.p_holm)}' for r in against)}). "
     return text + (
         "The paper's second term is found here."
         if all(pivots)
@@ -365,20 +401,20 @@ def conclusion(ranks: pd.DataFrame, summary: pd.DataFrame, contrasts: pd.DataFra
     gain = ranks[(ranks.source_lang == "all") & (ranks.measure == "advantage")].iloc[0]
     lines = [
         f"1. **In the documents.** Words of two languages are linked by words that stand with both. The concept's own word in a third language has a reciprocal rank of "
-        f"{_mean(ranks, 'translation_ours'):.2f} by our ranking and {_mean(ranks, 'translation_paper'):.2f} by the paper's, which has {_mean(ranks, 'common_paper'):.0%} common words among its first ten "
-        f"(ours {_mean(ranks, 'common_ours'):.0%}); difference {interval(gain['mean'], gain.low, gain.high)}."
+        f"{_mean(ranks, 'translation_ours'):.2f} by our ranking and {_mean(ranks, 'translation_paper'):.2f} by the paper's formula on our corpus (both before the association filter), which has "
+        f"{_mean(ranks, 'common_paper'):.0%} common words among its first ten (ours {_mean(ranks, 'common_ours'):.0%}); difference {interval(gain['mean'], gain.low, gain.high)}."
     ]
     for row in summary[summary.source_lang == "all"].itertuples():
-        above = "stand out" if row.above_low > 0.05 else "do not stand out"
+        above = "stand out" if min(row.above_low, row.above_shuffled_low) > 0.05 else "do not stand out from both nulls"
         lines.append(
-            f"2. **In the layers** of {short_name(model)} the discovered pivots {above}: {interval(row.above, row.above_low, row.above_high)} of the cases lie above 95 % of matched control sets (chance .05). "
-            f"On average they get {row.mass_pivot:.3f} of probability in the middle layers, the source word {row.mass_source:.3f}, the translations {row.mass_target:.3f}."
+            f"2. **In the layers** of {short_name(model)} the discovered pivots {above}: {interval(row.above, row.above_low, row.above_high)} of the cases lie above 95 % of matched control sets, "
+            f"{interval(row.above_shuffled, row.above_shuffled_low, row.above_shuffled_high)} above 95 % of other concepts' pivots (chance .05 each; n = {row.n} concepts). On average they get {row.mass_pivot:.3f} of probability in the middle layers, the source word {row.mass_source:.3f}, the translations {row.mass_target:.3f}."
         )
     third = contrasts[(contrasts.source_lang == "all") & contrasts.contrast.str.endswith("third-language translation")]
     if len(third):
         t = third.iloc[0]
         if t.low > 0 and t.each_low > 0:
-            text = "English words carry more of it than the words of the other third language, also counted by the token: the pivot is English rather than any language's word."
+            text = "English words carry more of it than the words of the other third language, also counted by the token (tokens that can be either count for neither): among the discovered pivots the lens shows the English word more."
         elif t.low > 0:
             text = "English words carry more of it than those of the other third language, but not counted by the token."
         elif t.high < 0:
