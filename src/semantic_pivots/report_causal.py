@@ -10,8 +10,10 @@ from .report import interval
 from .severance import EDGES, GROUPS
 from .task import LANGUAGES
 
+OUTCOME_NAMES = {"reciprocal_rank": "MRR", "score": "Score", "log_ratio": "log-ratio"}
+
 __all__ = ["balance", "severance_sentences", "training_sentences", "learning_sentences", "hypotheses_table", "verdict", "null_sentence", "power_sentence"]
-__all__ += ["dose_table", "english_sentences", "label_table"]
+__all__ += ["manipulation_table", "manipulation_sentence", "dose_table", "english_sentences", "label_table"]
 
 
 def balance(assignment: pd.DataFrame) -> pd.DataFrame:
@@ -84,13 +86,18 @@ def hypotheses_table(confirmatory: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def verdict(confirmatory: pd.DataFrame, alpha: float = 0.05) -> str:
-    """In words, what the fixed tests say."""
+def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha: float = 0.05) -> str:
+    """In words, what the fixed tests say, on the fixed outcome.
+
+    Args:
+        confirmatory: of ``checkpoints.confirmatory``.
+        whole: *both ways* minus *neither*, with its interval.
+    """
     rows = confirmatory.set_index("contrast")
     lines = []
     says = {
-        "direct": ("Direct co-occurrence helps", "Direct co-occurrence hurts", "No effect of direct co-occurrence was found"),
-        "pivot": ("A path through English helps", "A path through English hurts", "No effect of a path through English was found"),
+        "direct": ("Direct co-occurrence helps", "Direct co-occurrence hurts", "No effect of direct co-occurrence on MRR was found"),
+        "pivot": ("A path through English helps", "A path through English hurts", "No effect of a path through English on MRR was found"),
         "interaction": (
             "the two help each other",
             "the two stand in for each other: what one adds is less where the other is there",
@@ -116,23 +123,35 @@ def verdict(confirmatory: pd.DataFrame, alpha: float = 0.05) -> str:
         row = rows.loc[name]
         above[name] = bool(row.p < alpha and row.estimate > 0)
         lines.append(
-            f"{words} are translated {'above' if above[name] else 'not above'} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, "
+            f"{words} are ranked {'above' if above[name] else 'not above'} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, "
             f"n = {row.n})."
         )
     if above["none - chance"] and not (rows.p_holm[list(says)] < alpha).any():
         lines.append(
-            "**So what this model knows of a translation it has mostly not learnt from meetings of the words themselves:** without any of them it does as well, as "
-            "far as this experiment can tell. What is left to learn from are the words around them, which still meet."
+            f"Words that may all meet do better than those that met in no way by {interval(*whole, 3)}. **So most of what this model knows of a translation does not come from "
+            "meetings of the words themselves, as far as this experiment can tell.** Where it comes from instead was not tested."
+            if whole[2] < rows.estimate["none - chance"]
+            else f"Words that may all meet do better than those that met in no way by {interval(*whole, 3)}, which leaves open how much of it comes from meetings."
         )
     return " ".join(lines)
 
 
-def null_sentence(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
-    """How often the null of foreign translations shows an effect."""
+def null_sentence(contrasts: pd.DataFrame, beyond: pd.DataFrame, alpha: float = 0.05) -> str:
+    """How often the null of foreign translations shows an effect, and what is left of the own translation's beyond it.
+
+    Args:
+        contrasts: with a column target (`own`, `foreign`).
+        beyond: the same contrasts of the difference own − foreign, concept by concept.
+    """
+    left = beyond[beyond.contrast.isin(["direct", "pivot_only - none"])]
+    left = "; ".join(
+        f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} (p = {r.p:.3f})" for r in left.itertuples()
+    )
     null = contrasts[(contrasts.target == "foreign") & contrasts.contrast.isin(list(CONTRAST_NAMES))]
     return (
         f"With another concept's translation in place of the own, {int((null.p < alpha).sum())} of {len(null)} contrasts (outcomes and contrasts of the "
-        f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance."
+        f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance. So a cut moves other translations too. What it does to the own "
+        f"translation beyond that, own minus foreign (secondary, not corrected for their number): {left}."
     )
 
 
@@ -140,7 +159,32 @@ def power_sentence(detectable: pd.DataFrame) -> str:
     """The smallest effects that the design would find."""
     rows = detectable.set_index("contrast")
     words = "; ".join(f"{CONTRAST_NAMES[c]} {rows.detectable[c]:.3f}" for c in ("direct", "interaction", "pivot_only - none"))
-    return f"With {int(rows.n_blocks.iloc[0])} blocks, effects on MRR of this size are found in four of five such experiments (α = .05): {words}."
+    return f"With {int(rows.n_blocks.iloc[0])} blocks, effects on MRR of this size are found in four of five such experiments (α = .05/4, the strictest step of Holm): {words}."
+
+
+def manipulation_table(check: pd.DataFrame) -> pd.DataFrame:
+    """Effects of the cuts on the pairs with English, for reading."""
+    return pd.DataFrame(
+        {
+            "direction": check.direction.str.replace("-", " → ", regex=False),
+            "contrast": check.contrast.map(CONTRAST_NAMES),
+            "effect on MRR": [interval(*r, digits=3) for r in check[["estimate", "ci_low", "ci_high"]].to_numpy()],
+            "p": check.p.map("{:.3f}".format),
+            "concepts": check.n,
+        }
+    )
+
+
+def manipulation_sentence(pooled: pd.DataFrame) -> str:
+    """Whether the cuts were felt where they were made; contrasts of the directions with English together."""
+    row = pooled[pooled.contrast == "pivot"].iloc[0]
+    text = f"Over the directions with English together, an open path changes their MRR by {interval(row.estimate, row.ci_low, row.ci_high, 3)} (p = {row.p:.3f}, n = {row.n} concepts). "
+    if row.ci_low > 0:
+        return text + "The cuts are felt where they were made."
+    return text + (
+        "**The cuts are not felt even where they were made.** Either this model learns little from meetings, or the meetings that are left, and the size of the sample, hide it; "
+        "the two-by-two cannot tell these apart."
+    )
 
 
 def dose_table(dose: pd.DataFrame) -> pd.DataFrame:
@@ -162,10 +206,10 @@ def english_sentences(contrasts: pd.DataFrame, first: int, last: int) -> str:
     rows = contrasts[contrasts.contrast == "full - pivot_only"].set_index("outcome")
     open_path = contrasts[contrasts.contrast == "pivot"].set_index("outcome")
     row, path = rows.loc["english"], open_path.loc["english"]
-    found = "more" if row.ci_high < 0 else "less" if row.ci_low > 0 else "neither more nor less, as far as can be told,"
+    found = "more" if row.ci_high < 0 and row.p < 0.05 else "less" if row.ci_low > 0 and row.p < 0.05 else "neither more nor less, as far as can be told,"
     return (
         f"Between blocks {first + 1} and {last + 1}, concepts whose words never meet but have a path through English show {found} English than "
-        f"concepts with both ways: both ways − pivot only {interval(row.estimate, row.ci_low, row.ci_high, 4)} (p = {row.p:.4f}, n = {row.n}). An open path by itself "
+        f"concepts with both ways: both ways − pivot only {interval(row.estimate, row.ci_low, row.ci_high, 4)} (p = {row.p:.4f} before any correction, n = {row.n}). An open path by itself "
         f"changes what these layers say of the English word by {interval(path.estimate, path.ci_low, path.ci_high, 4)} (p = {path.p:.4f}, n = {path.n})."
     )
 
@@ -179,6 +223,6 @@ def label_table(shares: pd.DataFrame) -> pd.DataFrame:
             "called pivot": [interval(*r) if np.isfinite(r).all() else "–" for r in shares[["share", "low", "high"]].to_numpy(float)],
             "concepts": shares.n,
             "items": shares.n_items,
-            "wrong answers": shares.n_wrong,
+            "wrong answers": ["not checked" if rule != "robust" else n for rule, n in zip(shares.rule, shares.n_wrong)],
         }
     )
