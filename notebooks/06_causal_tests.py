@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, behavior_shares, attribution, delta_auc, correlation, pivot_mass_by_direction, transfer_replication]
+#     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, transfer_replication]
 #     writes: [severance, checkpoint_scores, group_means, hypotheses, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
@@ -617,10 +617,10 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 # %% [markdown]
 # ## Claim by claim
 #
-# What the paper says, and what stands here, each with its number from the tables of this and earlier notebooks. *Replicates* means that it stands with our
+# What the paper says, or what follows from it, and what stands here, each with its number from the tables of this and earlier notebooks. *Replicates* means that it stands with our
 # controls, *with a correction* that a part of it does, *not on this model* that the controls do as well or the sign is other. One small
 # model is no verdict on large ones. The two claims about meetings rest on the experiment of the first half; where it found nothing and an effect as large as
-# the twins' at the model's level is not excluded, the verdict is *cannot be told*.
+# the twins' at the model's level is not excluded, the verdict is *cannot be told*; so it is where what was found has another explanation.
 
 # %%
 names = report_claims.TABLES
@@ -637,7 +637,7 @@ display(report_claims.claims_view(claims), Markdown(report_claims.verdict_senten
 display(Markdown(report_causal.verdict(fixed, whole) + " " + report_causal.manipulation_sentence(pooled)))
 
 # %%
-display(Markdown(report_interventions.second_half_sentences(own, crossings[crossings.model == model], plans[model].first)))
+display(Markdown(report_interventions.second_half_sentences(own, crossings[crossings.model == model])))
 
 # %% [markdown]
 # **How to read it.** Where *chien* and 犬 never met, the right word was still ranked above chance, and no worse than where they met, as far as can be

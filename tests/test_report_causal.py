@@ -15,22 +15,40 @@ def fixed(**effects):
     return pd.DataFrame(rows)
 
 
+def said(whole=(0.0, -0.05, 0.05), **effects):
+    return report_causal.verdict(fixed(**effects), whole)
+
+
 def test_the_verdict_follows_sign_and_corrected_p():
-    assert "Direct co-occurrence helps (0.100" in report_causal.verdict(fixed(direct=(0.1, 0.001)))
-    assert "Direct co-occurrence hurts (-0.100" in report_causal.verdict(fixed(direct=(-0.1, 0.001)))
-    assert "No effect of direct co-occurrence was found" in report_causal.verdict(fixed(direct=(0.1, 0.02)))  # .08 after Holm
-    assert "stand in for each other" in report_causal.verdict(fixed(interaction=(-0.1, 0.001)))
-    assert "translated better where a path through English is open" in report_causal.verdict(fixed(pivot_only_none=(0.1, 0.001)))
-    assert "translated not above chance" in report_causal.verdict(fixed()) and "translated above chance" in report_causal.verdict(
-        fixed(pivot_only_chance=(0.1, 0.01))
-    )
+    assert "Direct co-occurrence helps (0.100" in said(direct=(0.1, 0.001))
+    assert "Direct co-occurrence hurts (-0.100" in said(direct=(-0.1, 0.001))
+    assert "No effect of direct co-occurrence on MRR was found" in said(direct=(0.1, 0.02))  # .08 after Holm
+    assert "stand in for each other" in said(interaction=(-0.1, 0.001))
+    assert "translated better where a path through English is open" in said(pivot_only_none=(0.1, 0.001))
+    assert "ranked not above chance" in said() and "ranked above chance" in said(pivot_only_chance=(0.1, 0.01))
 
 
 def test_only_an_experiment_without_effects_says_that_meetings_are_not_what_it_learns_from():
     known = {"none_chance": (0.2, 0.001)}
-    assert "not learnt from meetings" in report_causal.verdict(fixed(**known))
-    assert "not learnt from meetings" not in report_causal.verdict(fixed(direct=(0.1, 0.001), **known))
-    assert "not learnt from meetings" not in report_causal.verdict(fixed())
+    assert "does not come from meetings" in said(**known) and "0.000 [-0.050, 0.050]" in said(**known)
+    assert "leaves open how much" in said(whole=(0.1, -0.05, 0.25), **known)  # as much as all that is known could come from them
+    assert "does not come from meetings" not in said(direct=(0.1, 0.001), **known)
+    assert "does not come from meetings" not in said()
+
+
+def test_cuts_that_are_not_felt_are_told_aloud():
+    rows = fixed(pivot=(0.1, 0.01)).assign(direction="fr-en")
+    assert "felt where they were made" in report_causal.manipulation_sentence(rows)
+    nothing = report_causal.manipulation_sentence(fixed(pivot=(0.005, 0.5)))
+    assert "**The cuts are not felt even where they were made.**" in nothing and "p = 0.500" in nothing
+    table = report_causal.manipulation_table(rows[rows.contrast.isin(["direct", "pivot"])])
+    assert table.direction.tolist() == ["fr → en"] * 2 and table["effect on MRR"].iloc[1] == "0.100 [0.090, 0.110]"
+
+
+def test_the_own_translation_is_told_beyond_the_null():
+    foreign = fixed(direct=(0.1, 0.01)).assign(target="foreign", outcome="log_ratio")
+    text = report_causal.null_sentence(foreign, fixed(direct=(0.2, 0.016)).assign(outcome="log_ratio"))
+    assert "1 of 4 contrasts" in text and "log-ratio 0.200 [0.190, 0.210] (p = 0.016)" in text
 
 
 def test_the_table_of_tests_has_one_row_a_test():

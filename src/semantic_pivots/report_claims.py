@@ -12,13 +12,14 @@ from .task import LANGUAGES
 __all__ = ["VERDICTS", "TABLES", "claims_table", "claims_view", "verdict_sentence"]
 
 VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model", "open": "cannot be told"}
+PAPER, FOLLOWS, OTHERS = "the paper's", "follows from it", "other work's"  # whose claim it is
 TABLES = (
     "ability",
+    "milestones",
     "behavior_shares",
     "attribution",
     "delta_auc",
     "correlation",
-    "pivot_mass_by_direction",
     "hypotheses",
     "twin_tests",
     "transfer_replication",
@@ -35,14 +36,17 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
         model: the model that the observational claims are about.
 
     Returns:
-        claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`;
-        `cannot be told`: no effect was found, and one as large as the synthetic twins' at this model's level, or for training any, is not excluded), notebook.
+        claim, whose claim, evidence here, number, verdict (`replicates`: it stands under our controls; `with a correction`: part of it does; `not on this model`;
+        `cannot be told`: no effect was found, and one as large as the synthetic twins' at this model's level, or for training any, is not excluded, or
+        what was found has another explanation), notebook.
     """
     own = {name: t[t.model == model] if "model" in t else t for name, t in tables.items()}
     effects, crossings = effects[effects.model == model], crossings[crossings.model == model]
     rows = [*_observed(own, model, alpha), *_by_lot(own, alpha), *_in_the_layers(own, effects, crossings, model), *_training(own, alpha)]
-    columns = ["claim", "evidence here", "number", "verdict", "notebook"]
-    return pd.DataFrame([(claim, evidence, number, VERDICTS[verdict], where) for claim, evidence, number, verdict, where in rows], columns=columns)
+    columns = ["claim", "whose claim", "evidence here", "number", "verdict", "notebook"]
+    return pd.DataFrame(
+        [(claim, whose, evidence, number, VERDICTS[verdict], where) for claim, whose, evidence, number, verdict, where in rows], columns=columns
+    )
 
 
 def _observed(own: dict[str, pd.DataFrame], model: str, alpha: float) -> list[tuple]:
@@ -57,27 +61,31 @@ def _observed(own: dict[str, pd.DataFrame], model: str, alpha: float) -> list[tu
     return [
         (
             "Models translate words they were never taught to translate",
+            PAPER,
             "Score above that of distractors in every direction",
-            f"lowest Score of {len(own['ability'])} directions: {interval(low.mean_score, low.ci_low, low.ci_high)} ({low.source_lang} → {low.target_lang})",
+            f"lowest Score of {len(own['ability'])} directions: {interval(low.mean_score, low.ci_low, low.ci_high)} ({low.source_lang} → {low.target_lang}, n = {low.n})",
             bool((own["ability"].ci_low > 0).all()),
             "01",
         ),
         (
             "Most translations pass through an intermediate token",
+            PAPER,
             "share of items called pivot",
-            f"released rule {released.pivot_share:.2f}, background-corrected {interval(robust.pivot_share, robust.low, robust.high)}",
-            True if robust.low > 0.5 else None if robust.low > 0 else False,
+            f"released rule {released.pivot_share:.2f}, background-corrected {interval(robust.pivot_share, robust.low, robust.high)} (n = {robust.n_cooccurrence + robust.n_pivot} items)",
+            True if robust.low > 0.5 else False if robust.high < 0.5 else "open",
             "03",
         ),
         (
             "Co-occurrence counts tell the two behaviors apart",
+            PAPER,
             "proxy counts, robust rule, all directions",
-            f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)}, p = {auc.p_perm:.3f}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]",
-            True if above and adds else None if above or adds else False,
+            f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)} (n = {auc.n_pos + auc.n_neg}), shuffled counts {auc.null_mean:.3f}, p = {auc.p_perm:.3f}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]",
+            True if above and adds else None if adds else False,
             "03",
         ),
         (
             "Words that meet more often are translated better",
+            PAPER,
             "given the counts of both words; observed, not caused",
             f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}; {n_found} of {len(partial)} directions beyond chance",
             True if n_found == len(partial) else None if n_found else False,
@@ -100,20 +108,28 @@ def _by_lot(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
         number = (
             f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm p = {r.p_holm:.2f}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
         )
-        rows.append((claim, "known-corpus model; meetings dealt by lot", number, True if found else False if excluded else "open", "06"))
+        rows.append((claim, FOLLOWS, "known-corpus model; meetings dealt by lot", number, True if found else False if excluded else "open", "06"))
     return rows
 
 
 def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str) -> list[tuple]:
-    mass = own["pivot_mass_by_direction"]
-    mass = mass[(mass.measure == "english_mass") & ~mass.source_lang.isin(["en", "all"]) & ~mass.target_lang.isin(["en", "all"])]
+    found = own["milestones"].query("source_lang == 'all'").set_index(["lens", "measure"])
+    lenses = [la for la in ("raw", "ridge") if (la, "advantage") in found.index]
+    told = [
+        f"{la} lens: {found.at[(la, 'english_leads'), 'mean']:.2f} of the right answers, the fourth language's {found.at[(la, 'third_leads'), 'mean']:.2f}, "
+        f"the source word {found.at[(la, 'source_leads'), 'mean']:.2f}"
+        for la in lenses
+    ]
+    ahead = [bool(found.at[(la, "advantage"), "low"] > 0 and found.at[(la, "english_leads"), "mean"] > found.at[(la, "source_leads"), "mean"]) for la in lenses]
+    some = any(found.at[(la, "advantage"), "low"] > 0 for la in lenses)
     rows = [
         (
             "Middle layers show the pivot",
-            f"pairs without English, of what {short_name(model)}'s layers tell beyond the background",
-            f"share that is the concept's English word: {mass['mean'].min():.2f} to {mass['mean'].max():.2f}",
-            True if (mass.low > 0.5).all() else None if (mass.low > 0).all() else False,
-            "03",
+            PAPER,
+            f"pairs without English: the English word leads in a middle layer of {short_name(model)}",
+            f"{'; '.join(told)} (n = {int(found.at[(lenses[0], 'advantage'), 'n'])} concepts)" if lenses else "no right answer",
+            True if lenses and all(ahead) else None if some else False,
+            "02",
         )
     ]
     matched, exact = (effect_row(effects, kind="ablation", what="english", control=c) for c in ("matched", "transplanted"))
@@ -122,23 +138,34 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
         hurts = matched.difference_high < 0 and exact.difference_high < 0
         number = f"{difference_text(matched)} nats beyond matched, {difference_text(exact)} beyond same geometry; without the part along the target {difference_text(beside)}"
         verdict = True if hurts and beside.difference_high < 0 else None if hurts else False
-        rows.append(("The translation depends on the pivot", "English forms taken out at the pivot layers", number, verdict, "06"))
+        number += f" (n = {matched.n} concepts)"
+        rows.append(("The translation depends on the pivot", FOLLOWS, "English forms taken out at the pivot layers", number, verdict, "06"))
     both = crossings[crossings.kind == "both"].set_index("measure").layer
     if len(both):
         number = f"concept from block {_block(both.concept)}, language from block {_block(both.language)}"
         rows.append(
             (
                 "First the concept, then the target language",
-                "states of another run put in at the answer position",
+                OTHERS,
+                "states of another run put in at the answer position, right after the language's name",
                 number,
-                bool(both.concept < both.language),
+                True if both.concept < both.language else "open",
                 "06",
             )
         )
     best = best_dose(effects)
     if best is not None:
         number = f"{mean_text(best)} nats at the best dose, {difference_text(best)} beyond a direction as near to the target"
-        rows.append(("Adding the pivot helps where the model fails", "failing items only", number, bool(best.low > 0 and best.difference_low > 0), "06"))
+        rows.append(
+            (
+                "Adding the pivot helps where the model fails",
+                FOLLOWS,
+                "failing items only",
+                f"{number} (n = {best.n} concepts)",
+                bool(best.low > 0 and best.difference_low > 0),
+                "06",
+            )
+        )
     return rows
 
 
@@ -157,7 +184,7 @@ def _training(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
     )
     evidence = "known-corpus model; against documents of the same languages, sources and lengths, on words not shown translated"
     verdict = (True if elsewhere else None) if found else False if main.mixed_high < 0 else "open"
-    return [("Training on documents rich in pivots makes a model better across languages", evidence, number, verdict, "05")]
+    return [("Training on documents rich in pivots makes a model better across languages", PAPER, evidence, number, verdict, "05")]
 
 
 def claims_view(claims: pd.DataFrame) -> pd.io.formats.style.Styler:
@@ -177,4 +204,4 @@ def _block(layer: float) -> str:
 def verdict_sentence(claims: pd.DataFrame) -> str:
     """How many claims stand."""
     counts = claims.verdict.value_counts()
-    return f"Of {len(claims)} claims, " + ", ".join(f"{counts.get(v, 0)} {v}" for v in VERDICTS.values()) + f" (languages: {', '.join(LANGUAGES.values())})."
+    return f"Of {len(claims)} claims: " + "; ".join(f"*{v}* {counts.get(v, 0)}" for v in VERDICTS.values()) + f" (languages: {', '.join(LANGUAGES.values())})."

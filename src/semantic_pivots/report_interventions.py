@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .association import holm
 from .report import interval, short_name
 from .report_behavior import p_value
 
@@ -23,6 +24,8 @@ __all__ = [
 ]
 __all__ += ["effect_row", "best_dose", "mean_text", "difference_text"]
 
+STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
+HARDER = (("same geometry", "english", "transplanted"), ("beside the part along the target", "english beside target", "matched"))
 COVARIATES = {
     "n_directions": "directions",
     "frequency": "log corpus frequency",
@@ -118,12 +121,14 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
     worse = int(((singles.difference < 0) & (singles.p_holm < alpha)).sum())
     text = (
         f"Without {name} the target's log-odds change by {mean_text(matched)} nats (n = {matched.n} concepts, {matched.n_items} items), without matched tokens by {control_text(matched)}: "
-        f"a difference of **{difference_text(matched)}** ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
+        f"a difference of {difference_text(matched)} ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
     )
+    if exact is None:
+        text += " No control of the same geometry was made for these, so how much of it is nearness to the target is not known."
     if exact is not None:
         text += (
-            f" Against directions with exactly the pivots' cosines to the target the difference is {difference_text(exact)} ({p_value(exact.p)}): "
-            f"of what the pivots do beyond unmatched controls, a part is geometry. "
+            f" Against directions with exactly the pivots' cosines to the target the difference is **{difference_text(exact)}** ({p_value(exact.p)}): "
+            f"of what the pivots do beyond matched tokens, a part is geometry. "
         )
         shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
         if shuffled is not None:
@@ -136,6 +141,24 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
     if paired := [f"the {end}'s {difference_text(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
         text += f" On the same items, {name} cost the target more (−) or less (+) than {' and '.join(paired)}."
     return text
+
+
+def later_blocks(effects: pd.DataFrame, alpha: float = 0.05) -> str:
+    """What later blocks add to the loss after each single block, beyond what they add for matched tokens; Holm over the blocks."""
+    rows = effects[
+        (effects.kind == "one block, through later blocks") & (effects.what == "english") & (effects.control == "matched") & (effects.direction == "all")
+    ]
+    rows = rows[rows.layer < rows.layer.max()].sort_values("layer")  # nothing follows the last
+    if rows.empty:
+        return ""
+    p = holm(rows.p.to_numpy())
+    each = "; ".join(f"after {int(r.layer) + 1} {difference_text(r)}{'' if q < alpha else ' (n.s.)'}" for (_, r), q in zip(rows.iterrows(), p))
+    more, less = ([str(int(la) + 1) for la, d, q in zip(rows.layer, rows.difference, p) if q < alpha and sign * d > 0] for sign in (-1, 1))
+    said = [f"they add to the loss after {', '.join(more)}"] * bool(more) + [f"they make up for a part of it after {', '.join(less)}"] * bool(less)
+    return (
+        f"What later blocks add, beyond what they add for matched tokens, block by block (n = {int(rows.n.min())} concepts, Holm over the blocks): {each}. "
+        f"So {' and '.join(said) if said else 'that they use what was taken out is not shown'}; the null is matched tokens, not directions of the same geometry."
+    )
 
 
 def use_sentences(effects: pd.DataFrame, layer: int) -> str:
@@ -157,11 +180,9 @@ def use_sentences(effects: pd.DataFrame, layer: int) -> str:
             )
         )
     if later is not None:
-        found = later.difference_high < 0
         parts.append(
             f"Taken out after block {layer + 1} alone, English costs {mean_text(whole)} ({difference_text(whole)} beyond matched tokens). Held fast, later blocks would leave {mean_text(direct)} of it "
-            f"({difference_text(direct)} beyond controls); they add {mean_text(later)}, which is **{difference_text(later)}** beyond what they add for matched tokens ({p_value(later.p)}, n = {later.n}): "
-            + ("later blocks do build on what was taken out." if found else "that later blocks build on the pivot is not shown.")
+            f"({difference_text(direct)} beyond controls); they add {mean_text(later)}. {later_blocks(effects)}"
         )
     return " ".join(parts)
 
@@ -188,8 +209,8 @@ def word_table(followed: pd.DataFrame) -> pd.DataFrame:
             "from": followed.source_word,
             "to": followed.target_word,
             "taken out": [", ".join(t.strip() for t in x) or "–" for x in followed.taken_out],
-            "says before": followed.before.str.strip(),
-            "says after": followed.after.fillna("–").str.strip(),
+            "says before": [t.strip() or "␣ (blank)" for t in followed.before],
+            "says after": [t.strip() or "␣ (blank)" for t in followed.after.fillna("–")],
             "log-odds": followed.clean.map("{:.1f}".format),
             "change": followed.delta.map(lambda x: "–" if np.isnan(x) else f"{x:.1f}"),
             "matched tokens": ["–" if np.isnan(m) else f"{m:.1f} (sd {sd:.1f})" for m, sd in zip(followed.control_mean, followed.control_sd)],
@@ -205,8 +226,11 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
     def when(row: pd.Series) -> str:
         if not np.isfinite(row.layer):
             return "after no block that was tried"
-        ends = f"{int(row.low) + 1}" if row.low == row.high else f"{int(row.low) + 1} to {int(row.high) + 1}"
-        return f"from block {int(row.layer) + 1} on (95 % of resamples: {ends})"
+        tried = sorted(curves[curves.kind == "both"].layer.unique())
+        before = [la for la in tried if la < row.layer]
+        ends = "every resample" if row.low == row.high else f"95 % of resamples: {int(row.low) + 1} to {int(row.high) + 1}"
+        place = f"between blocks {int(before[-1]) + 1} and {int(row.layer) + 1}" if before else f"by block {int(row.layer) + 1}"
+        return f"{place} ({ends}, of the blocks tried)"
 
     concept, language = both.loc["concept"], both.loc["language"]
     text = (
@@ -215,12 +239,10 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
         f"after the last block {language.after:.0%} and {concept.after:.0%}). "
     )
     if np.isfinite(concept.layer) and np.isfinite(language.layer):
-        order = both.loc["concept − language"]
-        text += f"The concept changes hands {order.layer:+.0f} blocks after the language [{order.low:+.0f}, {order.high:+.0f}]. "
         if language.layer < concept.layer:
             text += (
-                "So at this position the language is settled **before** the concept arrives. A layer that holds the concept while the language is still open, as one would expect of a pivot on the way "
-                "to the target, does not show. "
+                "At this position the language comes first. The prompt names it right before, so this alone does not speak against a pivot; what would speak for one, a block that holds the other "
+                "concept while the language is still the own, does not show. "
             )
         elif concept.layer < language.layer:
             text += "So there are layers that hold the concept while the language is still open. "
@@ -251,30 +273,33 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     at = rows[rows.dose == own.dose].set_index("control")
     helped = own["low"] > 0
     text = (
-        f"Of the {own.n_items} items that the model fails and that have pivots ({own.n} concepts), the target's log-odds change most at a dose of {own.dose:g}: {mean_text(own)} nats. "
-        + ("The right word rises; " if helped else "The right word does not rise; ")
-        + "its change less that of controls is "
+        f"Of the {own.n_items} items that the model fails and that have pivots ({own.n} concepts), the target's log-odds rise most at a dose of {own.dose:g}, by {mean_text(own)} nats. "
+        + ("" if helped else "That is no rise that can be told from none. ")
+        + "Controls at that dose change them by "
         + ", ".join(
-            f"{difference_text(at.loc[c])} ({label}, {p_value(at.loc[c].p)})"
+            f"{control_text(at.loc[c])} ({label}; pivots less control {difference_text(at.loc[c])}, {p_value(at.loc[c].p)})"
             for c, label in (("transplanted", "same cosine to the target"), ("matched", "matched tokens"), ("random", "random directions"))
             if c in at.index
         )
         + ". "
     )
+    if (toward := [c for c in ("transplanted", "matched") if c in at.index]) and all(at.loc[c].difference_high < 0 for c in toward):
+        text += "**Controls that point at the target help more than the pivot does.** "
     picked = shares[(shares.control == "own")].set_index(["measure", "dose"])
     largest = max(rows.dose)
     english = picked.loc[("english", largest)]
-    text += f"The answer becomes right in {mean_text(picked.loc[('right', own.dose)])} of them at that dose; at {largest:g} the model answers with the English word in {mean_text(english)}"
+    others = shares[(shares.measure == "right") & (shares.dose == own.dose) & (shares.control != "own")]
+    beside = ", ".join(f"{r['mean']:.3f} ({STEERED.get(r.control, r.control)})" for _, r in others.iterrows())
+    text += f"The answer becomes right in {mean_text(picked.loc[('right', own.dose)])} of them at that dose{f', with controls in {beside}' if beside else ''}; at {largest:g} the model answers with the English word in {mean_text(english)}"
     return text + (": pushed hard along a pivot, it says the pivot." if english.low > 0.1 else ".")
 
 
-def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer: int) -> str:
-    """What the interventions say together; one model, single blocks after ``layer``."""
+def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str:
+    """What the interventions say together; one model."""
     matched, exact, beside = (
         effect_row(effects, kind="ablation", what=what, control=c)
         for what, c in (("english", "matched"), ("english", "transplanted"), ("english beside target", "matched"))
     )
-    later = effect_row(effects, kind="one block, through later blocks", what="english", control="matched", layer=layer)
     parts = []
     if matched is not None and exact is not None:
         above = f"{difference_text(matched)} nats beyond matched tokens and {difference_text(exact)} beyond directions of the same geometry (n = {matched.n} concepts)"
@@ -286,16 +311,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer:
                 if beside is not None
                 else "."
             )
-            + (
-                f" Taken out after block {int(later.layer) + 1} alone, later blocks add {difference_text(later)} to the loss beyond what they add for matched tokens: "
-                + (
-                    "they build on what is there, be it the English word or the part of the target in its directions."
-                    if later.difference_high < 0
-                    else "that they build on it is not shown."
-                )
-                if later is not None
-                else ""
-            )
+            + f" {later_blocks(effects)}"
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
@@ -303,7 +319,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, layer:
         parts.append(
             f"**Put in,** another run's concept takes over {order.layer:+.0f} blocks [{order.low:+.0f}, {order.high:+.0f}] after its language: "
             + (
-                "layers in which the concept is there and the language still open are not seen."
+                "layers in which the concept is there and the language still open are not seen, at a position right after the language's name."
                 if order.low >= 0
                 else "there are layers in which the concept is there and the language still open."
                 if order.high < 0
@@ -324,11 +340,14 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     row = effect_row(effects, kind="ablation", what="english", control="matched")
     if row is None:
         return "In the known-corpus model no item has an English token to take out."
-    found = row.difference_high < 0
+    others = [(text, effect_row(effects, kind="ablation", what=what, control=c)) for text, what, c in HARDER]
+    harder = "; ".join(f"{text} {difference_text(r)} ({p_value(r.p)})" for text, r in others if r is not None)
+    held = row.difference_high < 0 and all(r.difference_high < 0 for _, r in others if r is not None)
     return (
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
         f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
-        + ("So a little depends on English here too." if found else "So nothing that depends on English is found here.")
+        + (f"Harder controls: {harder}. " if harder else "")
+        + ("So a little depends on English here too." if held else "So a use of English beyond what it shares with the target is not shown here.")
         + _known_others(effects)
         + " A model that rarely finds the translation has little that could be broken."
     )
