@@ -265,9 +265,9 @@ def test_labels_and_counts():
     assert (auc.estimate > 0.6).all() and (auc.p < 0.05).all() and set(auc.rule) == set(behavior.RULES)
     assert found[(found.world == "placebo") & (found.test == "AUC")].estimate.eq(0.5).all()
     power = twin_analysis.power(found, ["world", "test", "rule"])
-    assert "No rule calls" in report_twin.label_sentences(shares, found, power)
+    assert "By no rule does" in report_twin.label_sentences(shares, found, power)
     telling = shares.assign(low=np.where((shares.group == "pivot_only") & (shares.rule == "paper"), 0.99, shares.low))
-    assert "Of the rules, paper call" in report_twin.label_sentences(telling, found, power)
+    assert "By paper the interval of" in report_twin.label_sentences(telling, found, power)
 
 
 def test_interventions_are_told(run):
@@ -275,9 +275,12 @@ def test_interventions_are_told(run):
     own = run["interventions"].query("layer == 0 and group == 'full'")
     row = effects[(effects.layer == 0) & (effects.group == "full")].iloc[0]
     assert row["mean"] == pytest.approx((own.own - own.control).mean()) and row.n == 20
+    ends = {la: effects[(effects.layer == la) & (effects.group == "full")].iloc[0]["mean"] for la in (0, effects.layer.max(), twin_analysis.BEYOND_LAST)}
+    first, last, beyond = ends.values()
+    assert beyond == pytest.approx(first - last)
     hurt = effects.assign(ci_high=np.where(effects.group.isin(["full", "pivot_only"]), -0.1, 0.1))
-    assert "and only there" in report_twin.intervention_sentences(hurt)
-    assert "It hurts in no group" in report_twin.intervention_sentences(effects.assign(ci_high=0.1))
+    assert "and there only" in report_twin.intervention_sentences(hurt)
+    assert "it hurts in no group" in report_twin.intervention_sentences(effects.assign(ci_high=0.1))
 
 
 def real(direct=(0.0, -0.05, 0.05)):
@@ -310,9 +313,9 @@ def test_sentences_follow_the_tables(tests, power):
     foreign = real().assign(outcome="log_ratio")
     assert "can pass for an effect" not in report_twin.false_positive_sentences(draws, tests[1].assign(ci_low=-1.0, ci_high=1.0), power, foreign)
     assert "does not show it" in report_twin.false_positive_sentences(draws, tests[1].assign(ci_low=0.1), power, foreign)
-    assert "shows something like it: log-ratio" in report_twin.false_positive_sentences(
-        draws, tests[1].assign(ci_low=0.1), power, foreign.assign(ci_high=-0.01)
-    )
+    found = tests[1].assign(ci_low=0.1, estimate=0.2)
+    for estimate, said in ((0.2, "shows something like it: log-ratio"), (-0.2, "but in the other direction: log-ratio")):
+        assert said in report_twin.false_positive_sentences(draws, found, power, foreign.assign(ci_high=-0.01, estimate=estimate))
     assert report_twin.power_table(power).iloc[0, 1].startswith("4 of 4")
 
 

@@ -10,6 +10,7 @@ from .checkpoints import PRIMARY
 from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
 from .report import interval
 from .severance import GROUPS
+from .twin_analysis import BEYOND_LAST
 
 __all__ = ["power_table", "effect_sentences", "false_positive_sentences", "label_sentences", "intervention_sentences"]
 
@@ -165,9 +166,9 @@ def label_sentences(shares: pd.DataFrame, tests: pd.DataFrame, power: pd.DataFra
         telling += [rule] * bool(rows.low[(rule, "pivot_only")] > without.max())
     text = f"**Labels.** Share called pivot in *factorial*: {'; '.join(lines)}. "
     if telling:
-        text += f"Of the rules, {', '.join(telling)} call pairs that have only a path pivot more often than pairs that have none. "
+        text += f"By {', '.join(telling)} the interval of *pivot only* lies above those of the two groups without a path. "
     else:
-        text += "**No rule calls pairs that have only a path pivot more often than pairs that have none.** "
+        text += "By no rule does the interval of *pivot only* lie above those of both groups without a path. "
     known = rows.loc["paper"]
     if known.high["full"] < known.low[known.n > 1].drop("full").min():
         text += "By the paper's rule *both ways*, which is known best, is called pivot least: what is called pivot is what the model knows less well, or not at all. "
@@ -176,10 +177,11 @@ def label_sentences(shares: pd.DataFrame, tests: pd.DataFrame, power: pd.DataFra
         f"{r} {pooled.estimate[('factorial', 'AUC', r)]:.2f}, {_share(*single.loc[('factorial', 'AUC', r), ['n_found', 'n_twins']].astype(int))}"
         for r in rows.index.levels[0]
     ]
-    null = power[(power.world == "placebo") & (power.test == "AUC")]
+    null = power[(power.world == "shuffled") & (power.test == "AUC")]
     return text + (
         f"AUC of n_both there, and in how many twins it is found within frequency cells: {'; '.join(auc)}. In *placebo*, where counts of pairs follow from those of words, AUC "
-        f"alone is up to {pooled.loc['placebo'].loc['AUC'].estimate.max():.2f}; within frequency cells something is found in {_share(int(null.n_found.sum()), int(null.n_twins.sum()), ' tests')}."
+        f"alone is up to {pooled.loc['placebo'].loc['AUC'].estimate.max():.2f}, and within frequency cells nothing can be found by construction; in *shuffled*, where no pair can be known, "
+        f"something is found there in {_share(int(null.n_found.sum()), int(null.n_twins.sum()), ' tests')}."
     )
 
 
@@ -190,19 +192,16 @@ def intervention_sentences(effects: pd.DataFrame) -> str:
         effects: of :func:`.twin_analysis.intervention_effects`.
     """
     rows, last = effects[effects.world == "factorial"].set_index(["layer", "group"]), effects.layer.max()
-    parts = [
-        f"{GROUP_NAMES[g]} {interval(*rows.loc[(0, g), ['mean', 'ci_low', 'ci_high']])}, {interval(*rows.loc[(last, g), ['mean', 'ci_low', 'ci_high']])}"
-        for g in GROUPS
-    ]
-    hurt = [g for g in GROUPS if rows.ci_high[(0, g)] < 0]
+    parts = [f"{GROUP_NAMES[g]} {', '.join(interval(*rows.loc[(la, g), ['mean', 'ci_low', 'ci_high']]) for la in (0, last, BEYOND_LAST))}" for g in GROUPS]
+    hurt = [g for g in GROUPS if rows.ci_high[(BEYOND_LAST, g)] < 0]
     text = (
         f"**Intervention.** With the English word projected out of the state that gives the answer, the log-odds of the translation change by (nats, beyond another concept's "
-        f"English word; after the first block, after the last; n = {int(rows.n.min())} a group): {'; '.join(parts)}. "
+        f"English word; after the first block, after the last, and the first less the last; n = {int(rows.n.min())} a group): {'; '.join(parts)}. "
     )
     if set(hurt) == {"full", "pivot_only"}:
-        text += "**It hurts where a path leads through English, and only there.**"
+        text += "**Beyond what is lost after the last block, it hurts where a path leads through English, and there only;** but *neither* knows nothing that could be lost."
     else:
-        text += f"It hurts in {', '.join(GROUP_NAMES[g] for g in hurt) or 'no group'}, where it should hurt in {GROUP_NAMES['full']} and {GROUP_NAMES['pivot_only']}."
+        text += f"Beyond what is lost after the last block, it hurts in {', '.join(GROUP_NAMES[g] for g in hurt) or 'no group'}, where it should hurt in {GROUP_NAMES['full']} and {GROUP_NAMES['pivot_only']}."
     return text + (
         " After the last block nothing is computed any more: what is lost there is the likeness of the two words' directions, which words that meet come to have, and only "
         "what is lost beyond it earlier can be a use of English on the way."

@@ -18,9 +18,10 @@ from .progress import progress
 from .report import chance_mrr
 from .twin import COUNTS, OUTCOMES
 
-__all__ = ["development", "at_level", "contrast_tests", "power", "redrawn", "label_tables", "intervention_effects"]
+__all__ = ["development", "at_level", "contrast_tests", "power", "redrawn", "label_tables", "intervention_effects", "BEYOND_LAST"]
 
 DRAWN = ["concept_id", "triple", "block", "group"]
+BEYOND_LAST = -1  # stands in the column ``layer`` for the effect after the first block less that after the last
 
 
 def development(scores: pd.DataFrame) -> pd.DataFrame:
@@ -127,9 +128,13 @@ def intervention_effects(table: pd.DataFrame, n_resamples: int = 2000, seed: int
     """Own minus control of the table ``interventions`` (nats), by world, layer and group.
 
     Returns:
-        world, layer, and the columns of :func:`.factorial.group_means`.
+        world, layer (``BEYOND_LAST``: the first less the last, paired by item), and the columns of :func:`.factorial.group_means`.
     """
     effects, rows = table.assign(effect=table.own - table.control, direction="fr-ja"), []
+    ends = [effects[effects.layer == la] for la in (effects.layer.min(), effects.layer.max())]
+    keys = [*DRAWN, "world", "direction"]
+    beyond = ends[0].merge(ends[1][[*keys, "effect"]], on=keys, suffixes=("", "_last"), validate="one_to_one")
+    effects = pd.concat([effects, beyond.assign(layer=BEYOND_LAST, effect=beyond.effect - beyond.effect_last)], ignore_index=True)
     for (world, layer), part in effects.groupby(["world", "layer"], sort=False):
         means = factorial.group_means(part[["concept_id", "direction", "effect"]], part[DRAWN], ["effect"], n_resamples, seed=seed)
         rows.append(means.assign(world=world, layer=layer))
