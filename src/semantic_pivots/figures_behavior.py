@@ -32,8 +32,9 @@ def _directions(table: pd.DataFrame) -> list[str]:
 
 
 def _name(table: pd.DataFrame) -> pd.Series:
-    pooled = table.source_lang.map({"all": "all", "apart": "without English"})
-    return pooled.where(pooled.notna(), table.source_lang + " → " + table.target_lang)
+    pooled = {"all": "all", "apart": "without English"}
+    names = [pooled.get(a, f"{a} → {b}") for a, b in zip(table.source_lang, table.target_lang)]
+    return pd.Series(names, index=table.index, dtype=object)  # object also where it is empty, else places would be strings
 
 
 def _points(
