@@ -235,7 +235,7 @@ report_causal.hypotheses_table(fixed)
 
 # %%
 blocks = factorial.blocked(both.merge(tested, on="concept_id"), "reciprocal_rank")
-whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3], n_resamples, seed=seed)  # both ways − neither
+whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3], n_resamples=n_resamples, seed=seed)  # both ways − neither
 display(Markdown(report_causal.verdict(fixed, whole)))
 
 # %% [markdown]
