@@ -148,10 +148,11 @@ def null_sentence(contrasts: pd.DataFrame, beyond: pd.DataFrame, alpha: float = 
         f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} (p = {r.p:.3f})" for r in left.itertuples()
     )
     null = contrasts[(contrasts.target == "foreign") & contrasts.contrast.isin(list(CONTRAST_NAMES))]
+    shifted = (null.p < alpha).sum() > 2 * alpha * len(null)
     return (
         f"With another concept's translation in place of the own, {int((null.p < alpha).sum())} of {len(null)} contrasts (outcomes and contrasts of the "
-        f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance. So a cut moves other translations too. What it does to the own "
-        f"translation beyond that, own minus foreign (secondary, not corrected for their number): {left}."
+        f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance. {'So a cut may move other translations too. ' if shifted else ''}What "
+        f"a cut does to the own translation beyond that, own minus foreign (secondary, not corrected for their number): {left}."
     )
 
 
