@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer_contrasts, transfer_replication, transfer_spelling, claims]
+#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, known_attribution, known_delta_auc, hypotheses, group_means, checkpoint_scores, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer_contrasts, transfer_replication, transfer_spelling, claims]
 #     writes: []
 # ---
 
@@ -32,7 +32,21 @@ model = "packaged:gemma-3-270m"
 # %%
 from IPython.display import Markdown, display
 
-from semantic_pivots import artifacts, figures, report, report_behavior, report_causal, report_layers, report_pivots, report_transfer, task
+from semantic_pivots import (
+    artifacts,
+    checkpoints,
+    experiment,
+    factorial,
+    figures,
+    report,
+    report_behavior,
+    report_causal,
+    report_layers,
+    report_pivots,
+    report_transfer,
+    stats,
+    task,
+)
 from semantic_pivots.report_claims import claims_view
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
@@ -133,13 +147,18 @@ hypotheses = store.read("hypotheses")
 report_causal.hypotheses_table(hypotheses)
 
 # %%
-display(Markdown(report_causal.verdict(hypotheses)))
+scores = store.read("checkpoint_scores")
+last = checkpoints.outcomes(scores[(scores.target == "own") & (scores.tokens == scores.tokens.max())])
+last = checkpoints.pooled(last, hypotheses.direction.iloc[0].split(" + "), ["reciprocal_rank"])
+blocks = factorial.blocked(last.merge(experiment.read_assignment(), on="concept_id"), "reciprocal_rank")
+whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3])  # both ways − neither
+display(Markdown(report_causal.verdict(hypotheses, whole)))
 
 # %% [markdown]
 # ### The paper's claims, one by one (notebook 06)
 #
 # *Replicates* means that a claim stands with our controls, *with a correction* that a part of it does, *not on this model* that the controls do as
-# well or the sign is other, *cannot be told* that the test would not have seen an effect of the size a twin with known truth shows (notebook 06).
+# well or the sign is other, *cannot be told* that the test would not have seen an effect of the size a twin with known truth shows, or that what was found has another explanation (notebook 06).
 
 # %%
 claims_view(store.read("claims"))
