@@ -151,7 +151,8 @@ scores = store.read("checkpoint_scores")
 last = checkpoints.outcomes(scores[(scores.target == "own") & (scores.tokens == scores.tokens.max())])
 last = checkpoints.pooled(last, hypotheses.direction.iloc[0].split(" + "), ["reciprocal_rank"])
 blocks = factorial.blocked(last.merge(experiment.read_assignment(), on="concept_id"), "reciprocal_rank")
-whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3])  # both ways − neither
+drawn = store.manifest()["tables"]["hypotheses"]["parameters"]
+whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3], n_resamples=drawn["n_resamples"], seed=drawn["seed"])  # both ways − neither
 display(Markdown(report_causal.verdict(hypotheses, whole)))
 
 # %% [markdown]
