@@ -32,26 +32,15 @@ model = "packaged:gemma-3-270m"
 # %%
 from IPython.display import Markdown, display
 
-from semantic_pivots import (
-    artifacts,
-    checkpoints,
-    experiment,
-    factorial,
-    figures,
-    report,
-    report_behavior,
-    report_causal,
-    report_layers,
-    report_pivots,
-    report_transfer,
-    stats,
-    task,
-)
-from semantic_pivots.report_claims import claims_view
+from semantic_pivots import artifacts, checkpoints, experiment, factorial, figures, stats, task
 
 store = artifacts.Store(profile, "00_overview", artifacts.literals(globals()))
 figures.use_style()
 ability = store.read("ability")
+
+# %%
+from semantic_pivots import report, report_behavior, report_causal, report_layers, report_pivots, report_transfer
+from semantic_pivots.report_claims import claims_view
 
 # %% [markdown]
 # ## The notebooks
