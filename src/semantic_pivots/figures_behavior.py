@@ -104,7 +104,7 @@ def mass(table: pd.DataFrame) -> tuple[Figure, Axes]:
         _points(ax, table[table.measure == measure], order, "mean", (k - 0.5) * 0.2, color, marker, label)
     ax.set(xlabel="share of what the informative layers say because of the word", xlim=(0, 1))
     _rows(ax, order)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=1, frameon=False, fontsize=8)
     return fig, ax
 
 
