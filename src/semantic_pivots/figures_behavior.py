@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 from .figures import COLORS
 from .task import LANGUAGES
 
-__all__ = ["LABEL_COLORS", "label_bars", "pivot_languages", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve", "OWN_NOTE"]
+__all__ = ["LABELS", "label_bars", "pivot_languages", "mass", "meetings", "scatter", "correlations", "aucs", "roc", "replication", "curve", "OWN_NOTE"]
 
-LABEL_COLORS = {"cooccurrence": COLORS[0], "pivot": COLORS[1], "wrong": "#bdbdbd", "excluded": "#e6e6e6"}
+LABELS = {"cooccurrence": ("co-occurrence", COLORS[0]), "pivot": ("pivot", COLORS[1]), "wrong": ("wrong", "#bdbdbd"), "excluded": ("excluded", "#e6e6e6")}
 RULES = {"released": "labels: released", "paper": "labels: paper's text", "robust": "labels: robust (ours)"}
 OWN_NOTE = "Counts are of the documents the model was trained on."
 MIN_ITEMS = 10  # a share of fewer is drawn pale
@@ -61,10 +61,10 @@ def label_bars(shares: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     fig, axes = plt.subplots(1, len(RULES), figsize=(10, 0.27 * len(order) + 1.4), sharey=True, layout="constrained")
     for ax, (rule, title) in zip(axes, RULES.items()):
         rows = shares[shares.rule == rule]
-        counts = rows[[f"n_{label}" for label in LABEL_COLORS]].to_numpy(float)
+        counts = rows[[f"n_{label}" for label in LABELS]].to_numpy(float)
         part, left = counts / counts.sum(1, keepdims=True), np.zeros(len(rows))
-        for k, (label, color) in enumerate(LABEL_COLORS.items()):
-            ax.barh(_name(rows).map(order.index), part[:, k], left=left, color=color, label=label.replace("cooc", "co-oc"), height=0.8)
+        for k, (name, color) in enumerate(LABELS.values()):
+            ax.barh(_name(rows).map(order.index), part[:, k], left=left, color=color, label=name, height=0.8)
             left += part[:, k]
         ax.set(title=title, xlabel="share of items", xlim=(0, 1))
         _rows(ax, order)
@@ -266,9 +266,9 @@ def replication(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.set(title=title, xlabel="AUC", xlim=(0, 1))
         _rows(ax, order)
     handles = [
-        Line2D([], [], color=COLORS[3], marker="v", ls="", label="AUC: released code, items as they stand"),
-        Line2D([], [], color=COLORS[3], lw=4, alpha=0.5, label="AUC: released code, from the least to the most favourable order of ties"),
-        Line2D([], [], color=COLORS[0], marker="o", label="AUC: corrected, 95 % interval"),
+        Line2D([], [], color=COLORS[3], marker="v", ls="", label="released code, items as they stand"),
+        Line2D([], [], color=COLORS[3], lw=4, alpha=0.5, label="released code, from the least to the most favourable order of ties"),
+        Line2D([], [], color=COLORS[0], marker="o", label="corrected, 95 % interval"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
     _say_proxy(fig)

@@ -155,17 +155,23 @@ def patches(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         curves: of ``effects.patch_curves``, one model.
     """
     kinds = [k for k in KIND_TITLES if k in set(curves.kind)]
-    fig, axes = plt.subplots(1, len(kinds), figsize=(2.75 * len(kinds), 3.1), sharey=True, layout="constrained", squeeze=False)
-    for ax, kind in zip(axes[0], kinds):
+    columns = min(3, len(kinds))
+    rows = -(-len(kinds) // columns)
+    fig, grid = plt.subplots(rows, columns, figsize=(3.2 * columns, 2.6 * rows + 0.4), sharex=True, sharey=True, layout="constrained", squeeze=False)
+    axes, unused = np.split(grid.ravel(), [len(kinds)])
+    for ax, kind in zip(axes, kinds):
         for cell, style in enumerate(CELL_STYLE):
-            rows = curves[(curves.kind == kind) & (curves.measure == f"p_{cell}")]
-            _layers(ax, rows, "", style)
+            _layers(ax, curves[(curves.kind == kind) & (curves.measure == f"p_{cell}")], "", style)
         ax.set_title(KIND_TITLES[kind], fontsize=8.5)
         ax.set_xlabel("put in after block")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes[0, 0].set(ylabel="probability", ylim=(0, None))
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
-    return fig, axes[0]
+        ax.tick_params(labelbottom=True)
+    for ax in unused:
+        ax.set_visible(False)
+    for ax in grid[:, 0]:
+        ax.set(ylabel="probability", ylim=(0, None))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    return fig, axes
 
 
 def steering(effects: pd.DataFrame, shares: pd.DataFrame) -> tuple[Figure, np.ndarray]:

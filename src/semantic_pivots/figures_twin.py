@@ -67,9 +67,7 @@ def effects(
         ax.axhspan(-detectable[name], detectable[name], color="0.93", lw=0, label="too small for the real experiment (power < .8)")
         ax.axhline(0, color="0.5", ls="--", lw=1)
         for k, (_, twin) in enumerate(own.sort_values("trained").groupby("twin")):
-            ax.plot(
-                twin.full, twin[name], color=COLORS[0], marker="osD^v"[k % 5], ms=4.5, lw=1, alpha=0.8, label="twins, from stage to stage" if k == 0 else None
-            )
+            ax.plot(twin.full, twin[name], color=COLORS[0], marker="o", ms=4, lw=1, alpha=0.7, label="twins, each from stage to stage" if k == 0 else None)
         row = real.set_index("contrast").loc[name]
         error = [[[row.estimate - row.ci_low], [row.ci_high - row.estimate]], [[level[0] - level[1]], [level[2] - level[0]]]]
         ax.errorbar(level[0], row.estimate, *error, fmt="*", ms=11, color=COLORS[1], lw=1.5, capsize=2, zorder=4, label="real experiment, 95 % intervals")

@@ -126,12 +126,13 @@ def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha
             f"{words} are ranked {'above' if above[name] else 'not above'} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, "
             f"n = {row.n})."
         )
+    apart = f"Between words that may all meet and words that met in no way the difference is {interval(*whole, 3)}."
     if above["none - chance"] and not (rows.p_holm[list(says)] < alpha).any():
         lines.append(
-            f"Words that may all meet do better than those that met in no way by {interval(*whole, 3)}. **So most of what this model knows of a translation does not come from "
+            f"{apart} **So most of what this model knows of a translation does not come from "
             "meetings of the words themselves, as far as this experiment can tell.** Where it comes from instead was not tested."
             if whole[2] < rows.estimate["none - chance"]
-            else f"Words that may all meet do better than those that met in no way by {interval(*whole, 3)}, which leaves open how much of it comes from meetings."
+            else f"{apart} That leaves open how much of it comes from meetings."
         )
     return " ".join(lines)
 

@@ -311,7 +311,6 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 if beside is not None
                 else "."
             )
-            + f" {later_blocks(effects)}"
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
