@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from semantic_pivots import arms, reconstruction
+from semantic_pivots import arms, comparison, reconstruction
 from semantic_pivots.cooccurrence import npmi
 from semantic_pivots.matching import Vocabulary
 from semantic_pivots.mixture import TokenCorpus
@@ -264,7 +264,7 @@ def test_composition_and_overlap(setting):
     common = list(set(chosen["random"]) & set(chosen["pivot_npmi"]))
     assert shared.loc["random", "random"] == 1
     assert shared.loc["random", "pivot_npmi"] == pytest.approx(documents.n_tokens.iloc[common].sum() / documents.n_tokens.iloc[chosen["random"]].sum())
-    assert arms.matched_name("pivot_npmi") == "matched" and arms.matched_name("pivot_paper") == "matched_paper"
+    assert [arms._matched_to(comparison.matched_name(a)) for a in ("pivot_npmi", "pivot_paper")] == ["pivot_npmi", "pivot_paper"]
 
 
 def test_tokens_are_counted_by_language():

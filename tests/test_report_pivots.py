@@ -94,9 +94,9 @@ def summary_rows(above_low):
 @pytest.mark.parametrize(
     "contrast, above, difference, said",
     [
-        ((0.1, 0.2, 0.01, 0.02), 0.5, 0.1, ("stand out", "also counted by the token", "more than chance")),
-        ((0.1, 0.2, -0.01, 0.02), 0.5, 0.1, ("but not counted by the token",)),
-        ((-0.2, -0.1, -0.01, 0.02), 0.0, -0.2, ("do not stand out", "carry more of it than English ones", "no more than chance")),
+        ((0.1, 0.2, 0.01, 0.02), 0.5, 0.1, ("stand out", "also by the token", "more than chance")),
+        ((0.1, 0.2, -0.01, 0.02), 0.5, 0.1, ("but not by the token",)),
+        ((-0.2, -0.1, -0.01, 0.02), 0.0, -0.2, ("do not stand out", "carry more of this probability than English ones", "no more than chance")),
         ((-0.1, 0.1, -0.01, 0.02), 0.5, 0.1, ("not told apart",)),
     ],
 )

@@ -72,7 +72,8 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
     key = contrasts.confirmatory & (contrasts.arm == "pivot_npmi") & (contrasts.reference == "matched")
     contrasts.loc[key, ["estimate", "mixed_low", "mixed_high", "p", "p_holm"]] = [0.06, 0.01, 0.11, 0.03, 0.12]
     text = report_transfer.conclusion(contrasts, {})
-    assert "is suggested, not shown" in text and "5 of the 5 trained arms do better by its interval" in text and "the best is *mixed documents*" in text
+    assert "is suggested, not shown" in text and "by log-ratio of held-out words 5 of 5 trained arms better (matched to ours, " in text
+    assert "better by the interval, but not after Holm" in report_transfer.verdict(contrasts)
     each = pd.DataFrame(
         {
             "direction": ["en-fr", "fr-en", "ja-zh", "zh-ja"],
@@ -103,7 +104,7 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     pd.testing.assert_series_equal(singles.groupby("run").difference.mean(), rows.estimate.sort_index(), check_names=False)
     details = report_transfer.replication_details(table)
     seen = table[(table.run == "replication") & (table.split == "seen") & (table.outcome == "log_ratio")].set_index("reference")
-    assert f"on seen words {seen.estimate['matched']:+.3f}" in details and set(table.reference) == {"matched", "none"}
+    assert f"on words that may meet {seen.estimate['matched']:+.3f}" in details and set(table.reference) == {"matched", "none"}
     still = table.assign(p=table.p.where(~table.outcome.isin(["mrr", "top1"]), 0.9))
     assert ("No change of ranks" in report_transfer.replication_details(still)) == (rows.p["replication"] < 0.05)
     borrowed = table[table.run == followup.BORROWED].iloc[0]
@@ -111,9 +112,12 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     wide = comparison.outcome_by_concept(two, "heldout", "log_ratio")
     assert borrowed.p == pytest.approx(comparison.mixed_difference(comparison.differences(wide, "pivot_npmi", "matched"), runs=square)["p"])
     assert borrowed.estimate == rows.estimate["replication"] and "as variable as those of the first run" in report_transfer.replication_sentences(table)
-    losing = table.assign(mixed_low=-0.2, mixed_high=table.mixed_high.where(table.arm != "matched", -0.1))
-    assert "It is the match that loses" in report_transfer.replication_sentences(losing)
-    assert said in report_transfer.replication_sentences(table) and said in report_transfer.conclusion(contrasts, {}, table)
+    assert np.isnan(borrowed.p_holm)  # it is no test of its own
+    assert "*pivots, ours* and *matched to ours* have: log-ratio " in report_transfer.replication_sentences(table)
+    text = report_transfer.conclusion(contrasts, {}, table)
+    assert said in report_transfer.replication_sentences(table) and said in text and text.index(said) < text.index("What led to it: That a set")
+    word = {0.5: "log-ratio higher", -0.3: "log-ratio lower", 0.1: "log-ratio not told apart"}[effect]
+    assert text.startswith("* **In short,**") and f"sources and lengths {word}" in text
     fig, ax = figures_transfer.replication(rows.reset_index(), singles)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first run (3 seeds)", "replication (5 seeds)", "all runs (8 seeds)"]
 
@@ -170,8 +174,8 @@ def test_tables_and_sentences_of_the_parts():
     assert "was not shown" in report_transfer.ability_sentences(ability, "sig")
     assert "there the arms are compared" in report_transfer.ability_sentences(ability.assign(able=True), "sig")
     counts = pd.DataFrame({"concept_id": ["a", "b", "b"], "first": "en", "second": ["fr", "fr", "ja"], "n_both": [0, 2, 1]})
-    exposure = report_selection.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}))
-    assert exposure.iloc[0].tolist() == ["matched to ours", 0, 3, "1 of 1"]
+    exposure = report_selection.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}), {"matched": 7})
+    assert exposure.iloc[0].tolist() == ["matched to ours", 0, 7, 3, "1 of 1"]
     assert figures_transfer.arm_name("matched_mixed") == "matched to pivots, mixed documents" and figures_transfer.arm_name("pivot_npmi") == "pivots, ours"
 
 
@@ -190,7 +194,8 @@ def test_the_script_is_that_of_the_word():
 def spelled_world():
     """Concepts whose English and French words are alike (odd ones) or not; the effect is where they are alike. The Japanese word is of another script."""
     ids = [f"c{i}" for i in range(40)]
-    lexicon = pd.DataFrame({"en": "radio", "fr": ["radio" if i % 2 else "chien" for i in range(40)], "ja": ["犬", "イヌ"] * 20}, index=ids)
+    french = ["chien", "radio", "chien", "ràdion"] * 10  # every fourth the same string, every fourth spelled alike
+    lexicon = pd.DataFrame({"en": "Radio", "fr": french, "ja": ["犬", "イヌ"] * 20}, index=ids)
     rng = np.random.default_rng(0)
     rows = [
         {"arm": arm, "seed": seed, "tokens": 1, "split": "heldout", "source_lang": "en", "target_lang": target, "concept_id": c}
@@ -206,15 +211,20 @@ def spelled_world():
 def test_the_contrast_by_spelling_and_direction_finds_where_it_is():
     outcomes, lexicon = spelled_world()
     spelled = followup.by_spelling({"first run": outcomes}, lexicon).set_index("spelling")
-    assert spelled.n.to_dict() == {"alike": 20, "otherwise": 20, "another script": 40} and (spelled.n_seeds == 3).all()
-    assert spelled.estimate.round(1).to_dict() == {"alike": 0.5, "otherwise": 0.0, "another script": 0.0} and spelled.base.round(1).eq(2).all()
-    assert spelled["items"].to_dict() == {"alike": 0.25, "otherwise": 0.25, "another script": 0.5}
-    assert spelled.share["alike"] == pytest.approx(1, abs=0.05) and spelled.share.sum() == pytest.approx(1)
+    left = {"all but identical": 40, "all but identical and alike": 40}
+    assert spelled.n.to_dict() == {"identical": 10, "alike": 10, "otherwise": 20, "another script": 40} | left and (spelled.n_seeds == 3).all()
+    estimates = {"identical": 0.5, "alike": 0.5, "otherwise": 0.0, "another script": 0.0, "all but identical": 0.1, "all but identical and alike": 0.0}
+    assert spelled.estimate.round(1).to_dict() == estimates and spelled.base.round(1).eq(2).all()
+    kinds = spelled.head(4)
+    assert kinds["items"].to_dict() == {"identical": 0.125, "alike": 0.125, "otherwise": 0.25, "another script": 0.5}
+    assert kinds.share.head(2).sum() == pytest.approx(1, abs=0.05) and kinds.share.sum() == pytest.approx(1) == pytest.approx(kinds.base_share.sum())
     text = report_transfer.spelling_sentence(spelled.reset_index())
-    assert "of the difference falls to words that are spelled alike, 25 % of the items" in text
+    assert "50 % of the difference, 12 % of what the base has" in text and "in proportion to it" not in text and "without the alike ones too" in text
+    even = spelled.assign(share=spelled.base_share).reset_index()
+    assert "The difference lies where the base already has most, and in proportion to it" in report_transfer.spelling_sentence(even)
     assert "By spelling" in report_transfer.conclusion(table_of()[1], {}, None, spelled.reset_index())
     fig, ax = figures_transfer.spelling(spelled.reset_index())
-    assert [t.get_text().split("\n")[0] for t in ax.get_yticklabels()] == ["spelled alike", "same script,", "another script"]
+    assert [t.get_text().split("\n")[0] for t in ax.get_yticklabels()][:3] == ["the same string", "spelled alike", "same script, spelled otherwise"]
     each = followup.by_direction(outcomes).set_index("direction")
     assert each.estimate.round(2).to_dict() == {"en-fr": 0.25, "en-ja": 0.0} and (each.n == 40).all() and each.low["en-fr"] > 0
     fig, ax = figures_transfer.by_direction(each.reset_index())

@@ -48,16 +48,16 @@ __all__ = [
     "composition",
     "overlap",
 ]
-__all__ += ["pool_funnel", "matched_name"]
+__all__ += ["pool_funnel"]
 
 ARMS = ("none", "random", "matched", "matched_paper", "bilingual", "direct", "pivot_paper", "pivot_npmi", "anti_pivot")
 VARIATIONS = ("pivot_mixed", "pivot_english", "pivot_content", "pivot_sharp", "pivot_soft")
 LOOK_AHEAD = 2000  # documents that are tried for the last tokens of a budget
 
 
-def matched_name(pivot_arm: str) -> str:
-    """The arm that is drawn like a pivot arm."""
-    return "matched" if pivot_arm == "pivot_npmi" else pivot_arm.replace("pivot_", "matched_")
+def _matched_to(arm: str) -> str:
+    """The pivot arm that a matched arm is drawn like (the inverse of ``comparison.matched_name``); other names as they are."""
+    return "pivot_npmi" if arm == "matched" else arm.replace("matched_", "pivot_")
 
 
 # --- words that meet --------------------------------------------------------------------------------------------------
@@ -234,8 +234,7 @@ def select_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFr
         random = np.random.default_rng([seed, *name.encode()])
         if name in ("random", "bilingual"):
             return take(random.permutation(np.flatnonzero(pool & (mixed if name == "bilingual" else True))), size, budget, name)
-        if name == "matched" or name.startswith("matched_"):
-            like = "pivot_npmi" if name == "matched" else name.replace("matched_", "pivot_")
+        if (like := _matched_to(name)) != name:
             chosen[like] = chosen[like] if like in chosen else select(like)
             return draw_matched(chosen[like], documents, pool, budget, seed)
         if name not in scores:
@@ -320,7 +319,7 @@ def match_distances(arms: dict[str, np.ndarray], documents: pd.DataFrame) -> pd.
     facts = documents[["langs", "source"]].assign(length=np.floor(2 * np.log2(documents.n_tokens.clip(lower=1))).astype(int))
     rows = []
     for name in arms:
-        like = "pivot_npmi" if name == "matched" else name.replace("matched_", "pivot_")
+        like = _matched_to(name)
         if like == name or like not in arms:
             continue
         row = {"arm": name, "like": like}

@@ -34,7 +34,7 @@ __all__ = [
     "detectable",
     "contrasts",
 ]
-__all__ += ["differences", "transfer_table", "contrast_pairs"]
+__all__ += ["differences", "transfer_table", "contrast_pairs", "matched_name"]
 
 # Fixed before any pivot arm was trained (notebook 05): these contrasts, this outcome, these words; Holm over the contrasts.
 CONFIRMATORY = (("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("pivot_paper", "bilingual"))
@@ -177,9 +177,14 @@ def detectable(se: float, df: float, power: float = 0.8, alpha: float = 0.05) ->
     return float(optimize.brentq(lambda shift: found(shift) - power, 0, high)) * se
 
 
+def matched_name(pivot_arm: str) -> str:
+    """The arm that is drawn like a pivot arm."""
+    return "matched" if pivot_arm == "pivot_npmi" else pivot_arm.replace("pivot_", "matched_")
+
+
 def contrast_pairs(arms: Sequence[str], exclude: Sequence[tuple[str, str]] = CONFIRMATORY) -> list[tuple[str, str]]:
     """The other comparisons that the arms allow: each pivot arm with its match, what is chosen with what is drawn from all, each with the base."""
-    named = [(a, "matched" if a == "pivot_npmi" else a.replace("pivot_", "matched_")) for a in arms if a.startswith("pivot_")]
+    named = [(a, matched_name(a)) for a in arms if a.startswith("pivot_")]
     named += [("pivot_mixed", "bilingual"), ("anti_pivot", "random"), ("pivot_npmi", "anti_pivot"), ("direct", "bilingual"), ("bilingual", "random")]
     named += [(a, "random") for a in ("pivot_npmi", "matched", "pivot_paper", "matched_paper")]
     named += [(a, BASE) for a in arms if a != BASE]

@@ -135,7 +135,9 @@ def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[st
     rows = contrasts[(contrasts.outcome == outcome) & contrasts.split.isin(splits)]
     pairs = list(dict.fromkeys(zip(rows.arm, rows.reference)))
     fixed = set(zip(*rows.loc[rows.confirmatory, ["arm", "reference"]].to_numpy().T)) if rows.confirmatory.any() else set()
-    fig, axes = plt.subplots(1, len(splits), figsize=(3.4 + 2.6 * len(splits), 0.33 * len(pairs) + 1.4), sharey=True, layout="constrained", squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(splits), figsize=(3.4 + 2.6 * len(splits), 0.33 * len(pairs) + 1.4), sharex=True, sharey=True, layout="constrained", squeeze=False
+    )
     for ax, split in zip(axes[0], splits):
         part = rows[rows.split == split].set_index(["arm", "reference"])
         for y, pair in enumerate(pairs):
@@ -175,7 +177,7 @@ def cost(transfer: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     losses = transfer[(transfer.metric == "loss") & (transfer.split == "val")]
     base = losses[losses.arm == "none"].set_index("target_lang").value
     arms = [a for a in dict.fromkeys(losses.arm) if a != "none"]
-    fig, axes = plt.subplots(1, len(LANGUAGES), figsize=(10.5, 0.3 * len(arms) + 1.2), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(LANGUAGES), figsize=(10.5, 0.3 * len(arms) + 1.2), sharex=True, sharey=True, layout="constrained")
     for ax, (la, name) in zip(axes, LANGUAGES.items()):
         for y, arm in enumerate(arms):
             own = losses[(losses.arm == arm) & (losses.target_lang == la)]
@@ -246,7 +248,7 @@ def spelling(spelled: pd.DataFrame) -> tuple[Figure, Axes]:
         spelled: of ``followup.by_spelling``.
     """
     kinds, runs = list(dict.fromkeys(spelled.spelling)), list(dict.fromkeys(spelled.run))
-    fig, ax = plt.subplots(figsize=(7.2, 0.6 * len(kinds) + 1.4), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7.2, 0.5 * len(kinds) + 1.4), layout="constrained")
     for i, run in enumerate(runs):
         color, marker = (COLORS[0], "o") if run == "replication" else ("0.45", "s")
         rows = spelled[spelled.run == run]
@@ -254,9 +256,11 @@ def spelling(spelled: pd.DataFrame) -> tuple[Figure, Axes]:
         ax.hlines(y, rows.low, rows.high, color=color, lw=1.4)
         ax.plot(rows.estimate, y, marker, color=color, ms=6, label=f"{run} ({rows.n_seeds.iloc[0]} seeds)")
     ax.axvline(0, color="0.5", ls="--", lw=1)
-    names = {"alike": "spelled alike", "otherwise": "same script,\nspelled otherwise", "another script": "another script"}
+    names = {"identical": "the same string", "alike": "spelled alike", "otherwise": "same script, spelled otherwise"}
+    if parts := [k for k in kinds if k.startswith("all but")]:
+        ax.axhline(len(kinds) - len(parts) - 0.5, color="0.8", lw=0.8)
     size = spelled.groupby("spelling")[["n", "items"]].first()
-    ax.set_yticks(range(len(kinds)), [f"{names[k]}\n{size.n[k]} concepts, {100 * size['items'][k]:.0f} % of items" for k in kinds], fontsize=8)
+    ax.set_yticks(range(len(kinds)), [f"{names.get(k, k)}\n{size.n[k]} concepts, {100 * size['items'][k]:.0f} % of items" for k in kinds], fontsize=8)
     ax.set(
         ylim=(len(kinds) - 0.4, -0.6), xlabel=f"{arm_name('pivot_npmi')} − {arm_name('matched')}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}"
     )

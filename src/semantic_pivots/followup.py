@@ -22,13 +22,21 @@ from .comparison import (
     run_square,
 )
 
-__all__ = ["CLAIM", "RUNS", "BORROWED", "replicated", "claim_rows", "by_direction", "spelling", "script", "by_spelling"]
+__all__ = ["CLAIM", "RUNS", "BORROWED", "replicated", "claim_rows", "by_direction", "identical", "spelling", "script", "by_spelling"]
 
 CLAIM = CONFIRMATORY[0]
 RUNS = ("first run", "replication", "all runs")
 BORROWED = "replication, runs as variable as in the first"
 ALIKE = 0.5  # share of common characters from which two words are spelled alike
-SPELLINGS = ("alike", "otherwise", "another script")
+# How an item's two words are written, and items left out to see what is left
+SPELLINGS = {
+    "identical": ("identical",),
+    "alike": ("alike",),
+    "otherwise": ("otherwise",),
+    "another script": ("another script",),
+    "all but identical": ("alike", "otherwise", "another script"),
+    "all but identical and alike": ("otherwise", "another script"),
+}
 
 
 def replicated(
@@ -70,7 +78,7 @@ def replicated(
             singles.append(pd.DataFrame({"run": name, "seed": seeds, "difference": values.mean(0)}))
             if name == "replication" and (square := run_square(outcome_by_concept(first, PRIMARY_SPLIT, PRIMARY_OUTCOME))) is not None:
                 mixed = mixed_difference(values, runs=square)
-                changed = {"mixed_low": mixed["low"], "mixed_high": mixed["high"], "p_holm": mixed["p"], "detectable": detectable(mixed["se"], mixed["df"])}
+                changed = {"mixed_low": mixed["low"], "mixed_high": mixed["high"], "p_holm": float("nan"), "detectable": detectable(mixed["se"], mixed["df"])}
                 row = claim_rows(tables[-1]).assign(run=BORROWED, **{k: mixed[k] for k in ("p", "se", "df")} | changed)
                 tables.append(row)
     return tuple(pd.concat(parts[1:] or parts, ignore_index=True) for parts in (tables, singles))
@@ -83,19 +91,24 @@ def claim_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_direction(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The claim's contrast, primary outcome, by direction and split.
+    """The claim's contrast, primary outcome, by direction and split; the variance of runs is that of all arms.
 
     Returns:
         direction (`en-fr`), split, n (concepts), n_seeds, estimate, low, high (mixed model).
     """
     rows = []
-    words = outcomes[outcomes[PRIMARY_OUTCOME].notna() & outcomes.arm.isin(CLAIM)]
+    words = outcomes[outcomes[PRIMARY_OUTCOME].notna()]
     for (source, target, split), part in words.groupby(["source_lang", "target_lang", "split"], sort=False):
         wide = outcome_by_concept(part, split, PRIMARY_OUTCOME)
         if set(CLAIM) <= set(part.arm) and len(values := differences(wide, *CLAIM)) > 1:
             mixed = mixed_difference(values, runs=run_square(wide))
             rows.append((f"{source}-{target}", split, *values.shape, *(mixed[k] for k in ("estimate", "low", "high"))))
     return pd.DataFrame(rows, columns=["direction", "split", "n", "n_seeds", "estimate", "low", "high"])
+
+
+def identical(first: str, second: str) -> bool:
+    """Whether two words are the same string (NFKC, case-folded), so that copying one is translating it."""
+    return unicodedata.normalize("NFKC", first).casefold() == unicodedata.normalize("NFKC", second).casefold()
 
 
 def spelling(first: str, second: str) -> float:
@@ -117,26 +130,33 @@ def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.D
         lexicon: indexed by concept_id, with a column for each language.
 
     Returns:
-        run, spelling (`alike`: at least half of the characters in common; `otherwise`, in the same script; `another script`), n (concepts), n_seeds, items and share (of the
-        items' weight and of the whole difference), base (the outcome without further training), estimate, low, high, p (mixed model). A group of fewer than two concepts is left out.
+        run, spelling (`identical`: the same string; `alike`: at least half of the characters in common; `otherwise`, in the same script; `another script`; and two rows of items that
+        are left when identical, and also alike ones, are taken out), n (concepts), n_seeds, items, share and base_share (of the items' weight, of the whole difference, and of the whole
+        outcome without further training), base (that outcome), estimate, low, high, p (mixed model; the variance of runs is that of all arms). A group of fewer than two concepts is left out.
     """
     rows = []
     for run, outcomes in runs.items():
         if not {*CLAIM, BASE} <= set(outcomes.arm):
             continue
-        part = outcomes[(outcomes.split == PRIMARY_SPLIT) & outcomes[PRIMARY_OUTCOME].notna() & outcomes.arm.isin([*CLAIM, BASE])]
+        part = outcomes[(outcomes.split == PRIMARY_SPLIT) & outcomes[PRIMARY_OUTCOME].notna()]
         items = part[["concept_id", "source_lang", "target_lang"]].drop_duplicates()
         words = [(lexicon.at[c, a], lexicon.at[c, b]) for c, a, b in items.itertuples(index=False)]
-        kinds = [SPELLINGS[0] if spelling(a, b) >= ALIKE else SPELLINGS[1] if script(a) == script(b) else SPELLINGS[2] for a, b in words]
-        part = part.merge(items.assign(spelling=kinds))
+        part = part.merge(items.assign(spelling=[_kind(a, b) for a, b in words]))
         single = part.pivot_table(index=["concept_id", "source_lang", "target_lang", "spelling"], columns=["arm", "seed"], values=PRIMARY_OUTCOME)
         own = single[CLAIM[0]].mean(axis=1) - single[CLAIM[1]].mean(axis=1)
         weight = 1 / own.groupby("concept_id").transform("size")  # a concept's items count together once
-        for kind in SPELLINGS:
-            wide = outcome_by_concept(part[part.spelling == kind], PRIMARY_SPLIT, PRIMARY_OUTCOME)
+        weights = [weight, weight * own, weight * single[BASE].mean(axis=1)]
+        for name, kinds in SPELLINGS.items():
+            wide = outcome_by_concept(part[part.spelling.isin(kinds)], PRIMARY_SPLIT, PRIMARY_OUTCOME)
             if len(wide) > 1 and len(values := differences(wide, *CLAIM)) > 1:
-                here = own.index.get_level_values("spelling") == kind
-                shares = weight[here].sum() / weight.sum(), (weight * own)[here].sum() / (weight * own).sum()
+                here = own.index.get_level_values("spelling").isin(kinds)
+                shares = [w[here].sum() / w.sum() for w in weights]
                 mixed = mixed_difference(values, runs=run_square(wide))
-                rows.append((run, kind, *values.shape, *shares, wide[BASE].mean().iloc[0], *(mixed[k] for k in ("estimate", "low", "high", "p"))))
-    return pd.DataFrame(rows, columns=["run", "spelling", "n", "n_seeds", "items", "share", "base", "estimate", "low", "high", "p"])
+                rows.append((run, name, *values.shape, *shares, wide[BASE].mean().iloc[0], *(mixed[k] for k in ("estimate", "low", "high", "p"))))
+    return pd.DataFrame(rows, columns=["run", "spelling", "n", "n_seeds", "items", "share", "base_share", "base", "estimate", "low", "high", "p"])
+
+
+def _kind(first: str, second: str) -> str:
+    if identical(first, second):
+        return "identical"
+    return "alike" if spelling(first, second) >= ALIKE else "otherwise" if script(first) == script(second) else "another script"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .association import holm
 from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
 from .report import interval
 from .severance import EDGES, GROUPS
@@ -126,13 +127,12 @@ def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha
             f"{words} are ranked {'above' if above[name] else 'not above'} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, "
             f"n = {row.n})."
         )
-    apart = f"Between words that may all meet and words that met in no way the difference is {interval(*whole, 3)}."
     if above["none - chance"] and not (rows.p_holm[list(says)] < alpha).any():
+        known = whole[0] + rows.estimate["none - chance"]
         lines.append(
-            f"{apart} **So most of what this model knows of a translation does not come from "
-            "meetings of the words themselves, as far as this experiment can tell.** Where it comes from instead was not tested."
-            if whole[2] < rows.estimate["none - chance"]
-            else f"{apart} That leaves open how much of it comes from meetings."
+            f"Words that may all meet are ranked {known:.3f} above chance; that they may meet accounts for {interval(*whole, 3)} of it. **No share of what this model knows of a "
+            "translation could be traced to meetings of the two words or with the English one**"
+            + (f"; by the interval at most {whole[2] / known:.0%} of it is." if 0 < whole[2] < known else "; by the interval it may be all of it.")
         )
     return " ".join(lines)
 
@@ -144,16 +144,19 @@ def null_sentence(contrasts: pd.DataFrame, beyond: pd.DataFrame, alpha: float = 
         contrasts: with a column target (`own`, `foreign`).
         beyond: the same contrasts of the difference own − foreign, concept by concept.
     """
-    left = beyond[beyond.contrast.isin(["direct", "pivot_only - none"])]
+    beyond = beyond.assign(p_holm=holm(beyond.p.to_numpy()))
+    least = beyond.loc[beyond.p.idxmin()]
+    shown = beyond[beyond.contrast.isin(["direct", "direct_only - none", "pivot_only - none"]) & beyond.outcome.isin(["reciprocal_rank", "log_ratio"])]
     left = "; ".join(
-        f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} (p = {r.p:.3f})" for r in left.itertuples()
+        f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} (p = {r.p:.3f})" for r in shown.itertuples()
     )
     null = contrasts[(contrasts.target == "foreign") & contrasts.contrast.isin(list(CONTRAST_NAMES))]
     shifted = (null.p < alpha).sum() > 2 * alpha * len(null)
     return (
         f"With another concept's translation in place of the own, {int((null.p < alpha).sum())} of {len(null)} contrasts (outcomes and contrasts of the "
         f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance. {'So a cut may move other translations too. ' if shifted else ''}What "
-        f"a cut does to the own translation beyond that, own minus foreign (secondary, not corrected for their number): {left}."
+        f"a cut does to the own translation beyond that, own minus foreign (secondary): {left}. After Holm over all {len(beyond)} such differences the smallest p is "
+        f"{least.p_holm:.3f} ({CONTRAST_NAMES[least.contrast]}, {OUTCOME_NAMES[least.outcome]})."
     )
 
 

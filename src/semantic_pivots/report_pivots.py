@@ -408,17 +408,17 @@ def conclusion(ranks: pd.DataFrame, summary: pd.DataFrame, contrasts: pd.DataFra
         above = "stand out" if min(row.above_low, row.above_shuffled_low) > 0.05 else "do not stand out from both nulls"
         lines.append(
             f"2. **In the layers** of {short_name(model)} the discovered pivots {above}: {interval(row.above, row.above_low, row.above_high)} of the cases lie above 95 % of matched control sets, "
-            f"{interval(row.above_shuffled, row.above_shuffled_low, row.above_shuffled_high)} above 95 % of other concepts' pivots (chance .05 each; n = {row.n} concepts). On average they get {row.mass_pivot:.3f} of probability in the middle layers, the source word {row.mass_source:.3f}, the translations {row.mass_target:.3f}."
+            f"{interval(row.above_shuffled, row.above_shuffled_low, row.above_shuffled_high)} above 95 % of other concepts' pivots (chance .05 each; n = {row.n} concepts). On average they get {row.mass_pivot:.3f} of probability in the middle layers (but half of the {row.n_cases} cases have less than {row.q50:.4f}), the source word {row.mass_source:.3f}, the translations {row.mass_target:.3f}."
         )
     third = contrasts[(contrasts.source_lang == "all") & contrasts.contrast.str.endswith("third-language translation")]
     if len(third):
         t = third.iloc[0]
         if t.low > 0 and t.each_low > 0:
-            text = "English words carry more of it than the words of the other third language, also counted by the token (tokens that can be either count for neither): among the discovered pivots the lens shows the English word more."
+            text = "English words carry more of this probability than the words of the other third language, also by the token (tokens that can begin either are left out): among the discovered pivots the lens shows the English word more."
         elif t.low > 0:
-            text = "English words carry more of it than those of the other third language, but not counted by the token."
+            text = "English words carry more of this probability than those of the other third language, but not by the token."
         elif t.high < 0:
-            text = "the words of the other third language carry more of it than English ones."
+            text = "the words of the other third language carry more of this probability than English ones."
         else:
             text = "English words and those of the other third language are not told apart."
         lines.append(

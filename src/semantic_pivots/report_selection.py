@@ -16,7 +16,7 @@ def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind:
     paper, ours = pivots["paper"], pivots["npmi"]
     common = (paper & ours).sum()
     by_lang = ", ".join(f"{LANGUAGES[la]} {n}" for la, n in words.lang[paper].value_counts().items())
-    correlation = words[["degree", "n_docs"]].corr("spearman").iloc[0, 1]
+    correlation = words.loc[words.degree > 0, ["degree", "n_docs"]].corr("spearman").iloc[0, 1]  # words of tested concepts have no links
     return (
         f"The graph has {len(words) - n_blind} words (those of tested concepts, {n_blind} forms, are no part of it) and {int(words.degree.sum() // 2)} links, "
         f"{int(words.cross_degree.sum() // 2)} of them between associated words of two languages. As the paper has it, a pivot is a word with many links; how far that is just a "
@@ -87,17 +87,19 @@ def matching_sentences(composition: pd.DataFrame, shared: pd.DataFrame, distance
     return " ".join(lines) + "."
 
 
-def exposure_table(counts: dict[str, pd.DataFrame], splits: pd.Series) -> pd.DataFrame:
+def exposure_table(counts: dict[str, pd.DataFrame], splits: pd.Series, occurrences: dict[str, int]) -> pd.DataFrame:
     """In how many of an arm's documents tested words meet their translation, by exact count.
 
     Args:
         counts: for each arm ``arms.meeting_counts`` over its documents.
         splits: split of each concept.
+        occurrences: for each arm, its documents that hold a held-out word, summed over words.
     """
     rows = []
     for arm, table in counts.items():
         of = table.n_both.groupby(table.concept_id.map(splits))
         seen = table[table.concept_id.map(splits) == "seen"]
         met = (seen.n_both > 0).groupby(seen.concept_id).any()
-        rows.append((arm_name(arm), int(of.sum().get("heldout", 0)), int(of.sum().get("seen", 0)), f"{met.sum()} of {len(met)}"))
-    return pd.DataFrame(rows, columns=["arm", "meetings of held-out words", "meetings of the others", "other concepts that meet at all"])
+        rows.append((arm_name(arm), int(of.sum().get("heldout", 0)), occurrences[arm], int(of.sum().get("seen", 0)), f"{met.sum()} of {len(met)}"))
+    columns = ["arm", "meetings of held-out words", "occurrences of held-out words", "meetings of words that may meet", "concepts of these that meet at all"]
+    return pd.DataFrame(rows, columns=columns)

@@ -12,6 +12,8 @@ from .followup import BORROWED, CLAIM, claim_rows
 from .report import interval
 from .task import LANGUAGES
 
+PROPORTIONAL = 0.15  # largest gap between shares of the difference and of the base that is called proportion
+
 __all__ = [
     "ability_sentences",
     "training_sentences",
@@ -19,7 +21,8 @@ __all__ = [
     "verdict",
     "power_sentences",
     "direction_sentence",
-    "secondary_sentences",
+    "sentence_table",
+    "against_base",
     "variation_sentences",
     "cost_sentences",
     "larger_runs",
@@ -87,8 +90,14 @@ def verdict(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
         return "None of the contrasts that were fixed can be formed from the arms of this run."
     lines = []
     for row in main.itertuples():
-        found = row.p_holm < alpha
-        word = ("better" if row.estimate > 0 else "worse") if found else "neither better nor worse, as far as this design can tell,"
+        way, apart = "better" if row.estimate > 0 else "worse", row.mixed_low > 0 or row.mixed_high < 0
+        word = (
+            way
+            if row.p_holm < alpha
+            else f"{way} by the interval, but not after Holm,"
+            if apart
+            else "neither better nor worse, as far as this design can tell,"
+        )
         lines.append(
             f"Words that were held out are translated {word} after *{arm_name(row.arm)}* than after *{arm_name(row.reference)}*: {_contrast(row)} nats "
             f"(p = {row.p:.4f}, Holm {row.p_holm:.4f}; {row.n} concepts, {row.n_seeds} seeds; over concepts alone [{row.ci_low:+.3f}, {row.ci_high:+.3f}])."
@@ -128,19 +137,36 @@ def direction_sentence(each: pd.DataFrame) -> str:
     )
 
 
-def secondary_sentences(contrasts: pd.DataFrame) -> str:
-    """Sentences: what the source sentence adds to the probability of its translation, and chrF++ where the base translates at all."""
-    pairs, lines = {("pivot_npmi", "matched"), ("pivot_paper", "matched_paper"), ("pivot_npmi", "bilingual"), ("bilingual", "none")}, []
-    for outcome, unit in (("sentence_gain", "nats a token"), ("chrf", "points of chrF++")):
-        part = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == outcome)]
-        rows = [r for r in part.itertuples() if (r.arm, r.reference) in pairs]
-        if rows:
-            lines.append("; ".join(f"{arm_name(r.arm)} − {arm_name(r.reference)} {_contrast(r)} {unit} ({_p(r.p)}, {r.n} sentences)" for r in rows) + ".")
-    return " ".join(lines)
+def sentence_table(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """All contrasts on sentences: what the source sentence adds to the probability of its translation, and chrF++ where the base translates at all."""
+    known = [o for o in ("sentence_gain", "chrf") if ((contrasts.split == "parallel") & (contrasts.outcome == o)).any()]
+    return contrast_table(contrasts, "parallel", tuple(known)).drop(columns="Holm") if known else pd.DataFrame()
 
 
-def variation_sentences(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
-    """Variations of the pivot arm, each beside its own match; Holm over them."""
+def against_base(contrasts: pd.DataFrame) -> str:
+    """How many trained arms do better or worse than the base, by the intervals of three outcomes."""
+    names = {
+        ("heldout", "log_ratio"): "log-ratio of held-out words",
+        ("heldout", "mrr"): "their MRR",
+        ("parallel", "sentence_gain"): "what a sentence gains from its source",
+    }
+    base, said = contrasts[contrasts.reference == "none"].set_index(["split", "outcome"]), []
+    for key, name in names.items():
+        if key in base.index:
+            rows = base.loc[[key]]
+            better, worse = rows[rows.mixed_low > 0], rows[rows.mixed_high < 0]
+            who = f" ({', '.join(arm_name(a) for a in better.arm)})" if len(better) else ""
+            said.append(f"by {name} {len(better) or 'none'} of {len(rows)} trained arms better{who}, {len(worse) or 'none'} worse")
+    return f"**Against the base without further training,** by intervals not corrected for their number: {'; '.join(said)}." if said else ""
+
+
+def variation_sentences(contrasts: pd.DataFrame, again: pd.DataFrame | None = None, alpha: float = 0.05) -> str:
+    """Variations of the pivot arm, each beside its own match; Holm over them.
+
+    Args:
+        contrasts: of ``comparison.contrasts``.
+        again: of ``followup.replicated``, for the size of the main arm's difference.
+    """
     part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio") & ~contrasts.confirmatory]
     part = part[part.arm.str.startswith("pivot_") & part.reference.str.startswith("matched")]
     if part.empty:
@@ -150,8 +176,15 @@ def variation_sentences(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
     found = int((adjusted < alpha).sum())
     return (
         f"Variations, each against documents of its own languages, sources and lengths: {rows}; {found} of {len(part)} differ{'s' if found == 1 else ''} after Holm. "
-        f"A difference of {part.detectable.min():.3f} to {part.detectable.max():.3f} nats would be found four times in five without that correction."
+        f"A difference of {part.detectable.min():.3f} to {part.detectable.max():.3f} nats would be found four times in five without that correction"
+        + (f"; the main arm's, run again, was {main.estimate:+.3f}." if (main := _replication(again)) is not None else ".")
     )
+
+
+def _replication(again: pd.DataFrame | None) -> pd.Series | None:
+    """The claim's row of the replication, None where there is none."""
+    rows = None if again is None else claim_rows(again).set_index("run")
+    return rows.loc["replication"] if rows is not None and "replication" in rows.index else None
 
 
 def comparison_sentences(contrasts: pd.DataFrame) -> str:
@@ -176,11 +209,26 @@ def cost_sentences(transfer: pd.DataFrame) -> str:
     english = change["en"].sort_values()
     parts = ", ".join(f"{arm_name(a)} {v:+.3f}" for a, v in english.items())
     worst = change.stack().idxmax()
+    own = f" {_claim_cost(transfer)}" if _claim_cost(transfer) else ""
     return (
         f"English, loss on held-out documents against the base (nats a token): {parts}; in perplexity the best arm goes from {np.exp(base['en']):.1f} to "
         f"{np.exp(base['en'] + english.min()):.1f}. The least favorable change of all is that of {LANGUAGES[worst[1]]} after "
-        f"*{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f})."
+        f"*{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f}).{own}"
     )
+
+
+def _claim_cost(transfer: pd.DataFrame) -> str:
+    """How much more the claim's arm loses on text of each language than its match does, "" without these arms."""
+    losses = transfer[(transfer.metric == "loss") & transfer.arm.isin(CLAIM)]
+    if losses.arm.nunique() < 2:
+        return ""
+    means = losses.groupby(["split", "target_lang", "arm"]).value.mean().unstack()
+    more = means[CLAIM[0]] - means[CLAIM[1]]
+    names, said = {"val": "documents", "parallel": "parallel sentences"}, []
+    for split, name in names.items():
+        if split in more.index:
+            said.append(f"on held-out {name} {', '.join(f'{LANGUAGES[la]} {more[split][la]:+.2f}' for la in LANGUAGES if la in more[split])}")
+    return f"The loss of *{arm_name(CLAIM[0])}* less that of *{arm_name(CLAIM[1])}* (nats a token; above zero it is worse): {'; '.join(said)}."
 
 
 def larger_runs(profiles: list[str]) -> dict[str, pd.DataFrame]:
@@ -188,10 +236,10 @@ def larger_runs(profiles: list[str]) -> dict[str, pd.DataFrame]:
     return {name: store.read("transfer_contrasts") for name in profiles if (store := Store(name)).exists("transfer_contrasts")}
 
 
-def larger_sentences(name: str, contrasts: pd.DataFrame) -> str:
+def larger_sentences(name: str, contrasts: pd.DataFrame, again: pd.DataFrame | None = None) -> str:
     """What another profile's run came to."""
     fixed = [verdict(contrasts), power_sentences(contrasts)] if contrasts.confirmatory.any() else []
-    said = [*fixed, variation_sentences(contrasts), comparison_sentences(contrasts), secondary_sentences(contrasts)]
+    said = [*fixed, variation_sentences(contrasts, again), comparison_sentences(contrasts), against_base(contrasts)]
     return " ".join([f"**{name}.**", *filter(None, said)])
 
 
@@ -225,16 +273,18 @@ def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
     borrowed = table[table.run == BORROWED]
     if len(borrowed):
         text += f"; were its runs as variable as those of the first run's arms, {_p(borrowed.p.iloc[0])}"
-    text += f"). Over all {pooled.n_seeds} seeds it is {_contrast(pooled)}."
-    main = table[(table.run == "replication") & (table.split == "heldout") & (table.outcome == "log_ratio") & (table.reference == "none")].set_index("arm")
-    if set(CLAIM) <= set(main.index):
-        own, match = (main.loc[a] for a in CLAIM)
-        said = f"against the base without further training *{arm_name(CLAIM[0])}* has {_contrast(own)} and *{arm_name(CLAIM[1])}* {_contrast(match)}"
-        if own.mixed_low <= 0 and match.mixed_high < 0:
-            text += f" **It is the match that loses:** {said}."
-        else:
-            text += f" {said[0].upper()}{said[1:]}."
-    return text
+    text += f"). It was {_contrast(rows.loc['first run'])} in the first run; over all {pooled.n_seeds} seeds, those that led to the replication counted in, it is {_contrast(pooled)}."
+    return f"{text} {_arms_against_base(table)}".rstrip()
+
+
+def _arms_against_base(table: pd.DataFrame) -> str:
+    """Both arms of the replication against the base, on three outcomes."""
+    base = table[(table.run == "replication") & (table.reference == "none")].set_index(["arm", "split", "outcome"])
+    names, said = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}, []
+    for key, name in names.items():
+        if all((a, *key) in base.index for a in CLAIM):
+            said.append(f"{name} {_contrast(base.loc[(CLAIM[0], *key)])} and {_contrast(base.loc[(CLAIM[1], *key)])}")
+    return f"Against the base without further training *{arm_name(CLAIM[0])}* and *{arm_name(CLAIM[1])}* have: {'; '.join(said)}." if said else ""
 
 
 def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
@@ -246,7 +296,7 @@ def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
     rows = table[(table.run == "replication") & (table.reference == CLAIM[1])].set_index(["split", "outcome"])
     if rows.empty:
         return ""
-    names = {("never", "log_ratio"): "on words that never meet", ("seen", "log_ratio"): "on seen words", ("heldout", "score"): "Score"}
+    names = {("never", "log_ratio"): "on words that never meet", ("seen", "log_ratio"): "on words that may meet", ("heldout", "score"): "Score"}
     names |= {("heldout", "mrr"): "MRR", ("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats a token"}
     said = [f"{name} {_contrast(rows.loc[key], 4 if key[1] == 'score' else 3)}" for key, name in names.items() if key in rows.index]
     return f"Beside the hypothesis, by the new seeds: {'; '.join(said)}. {_limits(table, alpha)}".rstrip()
@@ -274,13 +324,56 @@ def spelling_sentence(spelled: pd.DataFrame) -> str:
     if spelled.empty:
         return ""
     rows = spelled[spelled.run == spelled.run.iloc[-1]].set_index("spelling")
-    names = {"alike": "words that are spelled alike", "otherwise": "words of the same script, spelled otherwise,", "another script": "words of two scripts"}
-    said = [f"{names[r.Index]} {r.estimate:+.3f} [{r.low:+.3f}, {r.high:+.3f}] (n = {r.n}; the base has {r.base:.2f})" for r in rows.itertuples()]
+    names = {"identical": "the same string", "alike": "spelled alike", "otherwise": "the same script, spelled otherwise", "another script": "two scripts"}
+    said = [
+        f"{names[r.Index]} {_spelled(r)} (n = {r.n}; {100 * r.share:.0f} % of the difference, {100 * r.base_share:.0f} % of what the base has)"
+        for r in rows.itertuples()
+        if r.Index in names
+    ]
     text = f"By spelling, looked at after the result ({rows.n_seeds.iloc[0]} seeds, nats): {'; '.join(said)}."
-    if "alike" in rows.index and rows.low["alike"] > 0:
-        text += f" **{100 * rows.share['alike']:.0f} % of the difference falls to words that are spelled alike, {100 * rows['items']['alike']:.0f} % of the items.**"
-        text += " Whether these are copied or translated, spelling does not tell."
+    left = [
+        f"{_spelled(rows.loc[k])} without the {name}"
+        for k, name in (("all but identical", "same strings"), ("all but identical and alike", "alike ones too"))
+        if k in rows.index
+    ]
+    if left:
+        text += f" Left of the difference: {', '.join(left)}."
+    parts = rows[rows.index.isin(names)]
+    if len(parts) > 1 and np.abs(parts.share - parts.base_share).max() < PROPORTIONAL:
+        text += (
+            " **The difference lies where the base already has most, and in proportion to it.** So a distribution that is merely sharper would look like this too, the more so where ranks do "
+            "not change."
+        )
     return text
+
+
+def _spelled(row: pd.Series) -> str:
+    return f"{row.estimate:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+
+
+def _in_short(table: pd.DataFrame, transfer: pd.DataFrame | None, alpha: float) -> str:
+    """The replication in one sentence: the claim's arm against its match and against the base, outcome by outcome.
+
+    Args:
+        table: of ``followup.replicated``.
+        transfer: the table of that name, for the losses.
+    """
+    rows = table[table.run == "replication"].set_index(["arm", "reference", "split", "outcome"])
+    names = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}
+
+    def said(reference: str) -> str:
+        words = []
+        for key, name in names.items():
+            if (index := (CLAIM[0], reference, *key)) in rows.index:
+                row = rows.loc[index]
+                words.append(f"{name} {('higher' if row.estimate > 0 else 'lower') if row.p < alpha else 'not told apart'}")
+        return ", ".join(words)
+
+    text = f"**In short,** {arm_name(CLAIM[0])}: against documents of the same languages, sources and lengths {said(CLAIM[1])}"
+    if transfer is not None and (losses := transfer[(transfer.metric == "loss") & transfer.arm.isin(CLAIM)]).arm.nunique() == 2:
+        means = losses.groupby(["split", "target_lang", "arm"]).value.mean().unstack()
+        text += f", loss higher in {int((means[CLAIM[0]] > means[CLAIM[1]]).sum())} of {len(means)} kinds of text"
+    return f"{text}; against no further training {said('none')}."
 
 
 def conclusion(
@@ -288,6 +381,7 @@ def conclusion(
     larger: dict[str, pd.DataFrame],
     again: pd.DataFrame | None = None,
     spelled: pd.DataFrame | None = None,
+    transfer: pd.DataFrame | None = None,
     alpha: float = 0.05,
 ) -> str:
     """What becomes of the claim in the paper's title.
@@ -297,6 +391,7 @@ def conclusion(
         larger: of :func:`larger_runs`.
         again: of ``followup.replicated``.
         spelled: of ``followup.by_spelling``.
+        transfer: the table of that name.
     """
     main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
     key = ("pivot_npmi", "matched")
@@ -315,14 +410,17 @@ def conclusion(
         )
     parts = [text]
     if again is not None and (said := replication_sentences(again, alpha)):
-        parts += [said, _limits(again, alpha)]
+        led = f"What led to it: {text.replace('**', '')}"
+        parts = [_in_short(again, transfer, alpha), said, led, _limits(again, alpha)]  # the replication's verdict is that of its own seeds
     if spelled is not None:
         parts.append(spelling_sentence(spelled))
+    if transfer is not None:
+        parts.append(_claim_cost(transfer))
     if ("pivot_paper", "matched_paper") in main.index:
         paper = main.loc[("pivot_paper", "matched_paper")]
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
         parts.append(
-            f"Chosen as the paper has it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
+            f"Chosen as the paper has it, by our reading of it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
         )
     mixed = main[main.index.get_level_values("reference") == "bilingual"]
     who = {2: "Both", 1: "It"}.get(len(mixed))
@@ -335,13 +433,7 @@ def conclusion(
     ]
     if drawn:
         parts.append(f"Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}.")
-    base = part[part.index.get_level_values("reference") == "none"]
-    if len(base):
-        best, better, worse = base.loc[base.estimate.idxmax()], int((base.mixed_low > 0).sum()), int((base.mixed_high < 0).sum())
-        parts.append(
-            f"**Than the base without further training** {better or 'none'} of the {len(base)} trained arms {'do' if better > 1 else 'does'} better by its interval, {worse or 'none'} "
-            f"worse; the best is *{arm_name(best.name[0])}* with {_contrast(best)}."
-        )
+    parts.append(against_base(contrasts))
     for name, table in larger.items():
         other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
         if len(other):
@@ -352,5 +444,5 @@ def conclusion(
                 f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
             )
         else:
-            parts.append(variation_sentences(table))
+            parts.append(variation_sentences(table, again))
     return "\n".join(f"* {p}" for p in parts if p)
