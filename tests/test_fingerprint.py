@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from semantic_pivots import fingerprint
@@ -46,6 +48,20 @@ def test_a_change_in_a_used_module_counts(tmp_path, monkeypatch):
     assert fingerprint.code_fingerprint(source) == before
     (tmp_path / "b.py").write_text("x = 2\n")
     assert fingerprint.code_fingerprint(source) != before
+
+
+def test_parts_stay_good_when_only_their_keeper_changes(tmp_path, monkeypatch):
+    shutil.copytree(fingerprint.SOURCE, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "SOURCE", tmp_path / "src")
+
+    def code_of(name, **changed):
+        for module, line in changed.items():
+            (tmp_path / "src" / f"{module}.py").write_text((tmp_path / "src" / f"{module}.py").read_text() + line)
+        return fingerprint.module_code.__wrapped__(name)
+
+    before = code_of("scoring")
+    assert code_of("scoring", artifacts="\nX = 1\n", progress="\nX = 1\n", lens="\nX = 1\n") == before  # the lens is not used
+    assert code_of("scoring", stats="\nX = 1\n") != before
 
 
 def test_differences_are_named():

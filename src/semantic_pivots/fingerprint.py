@@ -7,6 +7,7 @@ docstrings and blank lines), the parameters, and the contents of the inputs. Pro
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import io
@@ -18,6 +19,7 @@ __all__ = ["sha256_file", "sha256_text", "code_only", "modules_used", "code_fing
 
 PACKAGE = "semantic_pivots"
 SOURCE = Path(__file__).parent
+KEEPERS = {"artifacts", "fingerprint", "progress"}  # a part of a long computation stays good when these change
 
 
 def sha256_file(path: Path) -> str:
@@ -52,10 +54,14 @@ def code_only(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def modules_used(source: str) -> set[str]:
-    """Names of the package's modules that a source imports, directly or through one another."""
+def modules_used(source: str, inside: bool = False) -> set[str]:
+    """Names of the package's modules that a source imports, directly or through one another.
+
+    Args:
+        inside: whether the source is a module of the package, whose imports may be relative.
+    """
     found: set[str] = set()
-    waiting = [(source, False)]
+    waiting = [(source, inside)]
     while waiting:
         text, inside = waiting.pop()
         for name in _imports(text, inside) - found:
@@ -86,11 +92,12 @@ def code_fingerprint(source: str) -> str:
     return sha256_text("\n\x00".join(parts))
 
 
-def module_code(*names: str) -> str:
-    """Fingerprint of some modules of the package and all that they use."""
-    for name in names:
-        importlib.import_module(f"{PACKAGE}.{name}")
-    return code_fingerprint("\n".join(f"from {PACKAGE} import {n}" for n in names))
+@functools.cache
+def module_code(name: str) -> str:
+    """Fingerprint of a module of the package and all that it uses, but for those that only keep and tell what others compute (``KEEPERS``)."""
+    importlib.import_module(f"{PACKAGE}.{name}")
+    used = {name} | modules_used((SOURCE / f"{name}.py").read_text(), inside=True)
+    return sha256_text("\n\x00".join(f"{n}\n{code_only((SOURCE / f'{n}.py').read_text())}" for n in sorted(used - KEEPERS)))
 
 
 def describe_difference(old: dict | None, new: dict) -> str:
