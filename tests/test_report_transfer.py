@@ -117,7 +117,7 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     text = report_transfer.conclusion(contrasts, {}, table)
     assert said in report_transfer.replication_sentences(table) and said in text and text.index(said) < text.index("What led to it: That a set")
     word = {0.5: "log-ratio higher", -0.3: "log-ratio lower", 0.1: "log-ratio not told apart"}[effect]
-    assert text.startswith("* **In short,**") and f"sources and lengths {word}" in text
+    assert text.startswith("* **In short,**") and f"sources and lengths: {word}" in text
     fig, ax = figures_transfer.replication(rows.reset_index(), singles)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first run (3 seeds)", "replication (5 seeds)", "all runs (8 seeds)"]
 

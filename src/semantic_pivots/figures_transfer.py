@@ -25,7 +25,14 @@ NAMES = {
     "direct": "translations meet", "pivot_paper": "pivots, as the paper", "pivot_npmi": "pivots, ours", "anti_pivot": "few pivots", "pivot_mixed": "pivots, mixed documents",
     "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn",
 }  # fmt: skip
-OUTCOME_NAMES = {"log_ratio": "log-ratio (nats)", "score": "Score", "mrr": "MRR", "top1": "top-1"}
+OUTCOME_NAMES = {
+    "log_ratio": "log-ratio (nats)",
+    "score": "Score",
+    "mrr": "MRR",
+    "top1": "top-1",
+    "sentence_gain": "sentence gain (nats a token)",
+    "chrf": "chrF++",
+}
 SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, never met here", "seen": "words that may meet"}
 
 

@@ -79,7 +79,7 @@ def contrast_table(contrasts: pd.DataFrame, split: str, outcomes: tuple[str, ...
         main = by.loc[outcomes[0]]
         row = {"contrast": f"{arm_name(arm)} − {arm_name(reference)}", "n": main.n, "seeds": main.n_seeds}
         row |= {OUTCOME_NAMES.get(o, o): _contrast(by.loc[o], 4 if o == "score" else 3) for o in outcomes if o in by.index}
-        rows.append(row | {"p": f"{main.p:.4f}", "Holm": "" if np.isnan(main.p_holm) else f"{main.p_holm:.4f}"})
+        rows.append(row | {"p": f"{main.p:.4f}" if main.p >= 0.0001 else "< 0.0001", "Holm": "" if np.isnan(main.p_holm) else f"{main.p_holm:.4f}"})
     return pd.DataFrame(rows)
 
 
@@ -369,11 +369,11 @@ def _in_short(table: pd.DataFrame, transfer: pd.DataFrame | None, alpha: float) 
                 words.append(f"{name} {('higher' if row.estimate > 0 else 'lower') if row.p < alpha else 'not told apart'}")
         return ", ".join(words)
 
-    text = f"**In short,** {arm_name(CLAIM[0])}: against documents of the same languages, sources and lengths {said(CLAIM[1])}"
+    text = f"**In short,** what *{arm_name(CLAIM[0])}* do, against documents of the same languages, sources and lengths: {said(CLAIM[1])}"
     if transfer is not None and (losses := transfer[(transfer.metric == "loss") & transfer.arm.isin(CLAIM)]).arm.nunique() == 2:
         means = losses.groupby(["split", "target_lang", "arm"]).value.mean().unstack()
-        text += f", loss higher in {int((means[CLAIM[0]] > means[CLAIM[1]]).sum())} of {len(means)} kinds of text"
-    return f"{text}; against no further training {said('none')}."
+        text += f", loss higher on {int((means[CLAIM[0]] > means[CLAIM[1]]).sum())} of {len(means)} texts (two kinds in each language)"
+    return f"{text}. Against no further training: {said('none')}."
 
 
 def conclusion(
