@@ -63,6 +63,13 @@ def test_a_run_of_variations_alone_has_no_verdict_of_its_own():
     assert not alone.confirmatory.any() and "**variations.** Variations, each" in text and "1 of 1 differs after Holm" in text
     assert "translations meet − mixed documents +0." in text and "None of the contrasts" not in text
     assert "1 of 1 differs after Holm" in report_transfer.conclusion(table_of()[1], {"variations": alone})
+    main = table_of(random=0.0, pivot_npmi=0.5)[1]
+    poor = comparison.contrasts(comparison.outcome_table(make_scores(effects | {"anti_pivot": 0.45}), COUNTS), n_resamples=100)
+    assert "**Poverty in pivots does much the same as richness,**" in report_transfer.conclusion(main, {"variations": poor})
+    assert "Poverty" not in report_transfer.conclusion(main, {"variations": alone}) and "in the run `variations`" in report_transfer.conclusion(
+        main, {"variations": alone}
+    )
+    assert report_transfer.poorest_sentence(table_of()[1], alone) == ""
     fig, axes = figures_transfer.forest(alone)
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["95 % over concepts", "95 % over concepts and runs"]
 
@@ -72,7 +79,7 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
     key = contrasts.confirmatory & (contrasts.arm == "pivot_npmi") & (contrasts.reference == "matched")
     contrasts.loc[key, ["estimate", "mixed_low", "mixed_high", "p", "p_holm"]] = [0.06, 0.01, 0.11, 0.03, 0.12]
     text = report_transfer.conclusion(contrasts, {})
-    assert "is suggested, not shown" in text and "by log-ratio of held-out words 5 of 5 trained arms better (matched to ours, " in text
+    assert "is suggested, not shown" in text and "by log-ratio of held-out words 5 of 5 trained arms better (*matched to ours*, " in text
     assert "better by the interval, but not after Holm" in report_transfer.verdict(contrasts)
     each = pd.DataFrame(
         {

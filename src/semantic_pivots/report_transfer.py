@@ -23,6 +23,7 @@ __all__ = [
     "direction_sentence",
     "sentence_table",
     "against_base",
+    "poorest_sentence",
     "variation_sentences",
     "cost_sentences",
     "larger_runs",
@@ -143,8 +144,8 @@ def sentence_table(contrasts: pd.DataFrame) -> pd.DataFrame:
     return contrast_table(contrasts, "parallel", tuple(known)).drop(columns="Holm") if known else pd.DataFrame()
 
 
-def against_base(contrasts: pd.DataFrame) -> str:
-    """How many trained arms do better or worse than the base, by the intervals of three outcomes."""
+def against_base(contrasts: pd.DataFrame, run: str = "") -> str:
+    """How many trained arms do better or worse than the base, by the intervals of three outcomes; ``run`` names another run."""
     names = {
         ("heldout", "log_ratio"): "log-ratio of held-out words",
         ("heldout", "mrr"): "their MRR",
@@ -155,9 +156,10 @@ def against_base(contrasts: pd.DataFrame) -> str:
         if key in base.index:
             rows = base.loc[[key]]
             better, worse = rows[rows.mixed_low > 0], rows[rows.mixed_high < 0]
-            who = f" ({', '.join(arm_name(a) for a in better.arm)})" if len(better) else ""
+            who = f" ({', '.join(f'*{arm_name(a)}*' for a in better.arm)})" if len(better) else ""
             said.append(f"by {name} {len(better) or 'none'} of {len(rows)} trained arms better{who}, {len(worse) or 'none'} worse")
-    return f"**Against the base without further training,** by intervals not corrected for their number: {'; '.join(said)}." if said else ""
+    where = f" in the run `{run}`" if run else ""
+    return f"**Against the base without further training{where},** by intervals not corrected for their number: {'; '.join(said)}." if said else ""
 
 
 def variation_sentences(contrasts: pd.DataFrame, again: pd.DataFrame | None = None, alpha: float = 0.05) -> str:
@@ -193,6 +195,26 @@ def comparison_sentences(contrasts: pd.DataFrame) -> str:
     pairs = [("pivot_mixed", "bilingual"), ("direct", "bilingual"), ("anti_pivot", "random"), ("bilingual", "random")]
     said = [f"{arm_name(a)} − {arm_name(b)} {_contrast(part.loc[a, b])} ({_p(part.loc[a, b].p)})" for a, b in pairs if (a, b) in part.index]
     return f"For comparison: {'; '.join(said)}." if said else ""
+
+
+def poorest_sentence(contrasts: pd.DataFrame, variations: pd.DataFrame) -> str:
+    """Documents poorest in pivots beside those richest in them, each against random ones; "" without these arms.
+
+    Args:
+        contrasts: of ``comparison.contrasts``, of the run with the claim's arm.
+        variations: the same of the run with the arm `anti_pivot`.
+    """
+    rich, poor = (
+        t[(t.split == "heldout") & (t.outcome == "log_ratio") & (t.arm == arm) & (t.reference == "random")]
+        for t, arm in ((contrasts, CLAIM[0]), (variations, "anti_pivot"))
+    )
+    if rich.empty or poor.empty:
+        return ""
+    rich, poor = rich.iloc[0], poor.iloc[0]
+    text = f"Against random documents, in log-ratio of held-out words: *{arm_name(CLAIM[0])}* {_contrast(rich)}, and the documents *poorest* in them {_contrast(poor)} ({_p(poor.p)}, {poor.n_seeds} seeds)."
+    if poor.mixed_low > 0 and poor.estimate > rich.estimate / 2:
+        text += " **Poverty in pivots does much the same as richness,** so a gain over random documents says nothing of pivots; what both have in common against these was not tested."
+    return text
 
 
 def cost_sentences(transfer: pd.DataFrame) -> str:
@@ -444,5 +466,5 @@ def conclusion(
                 f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
             )
         else:
-            parts.append(variation_sentences(table, again))
+            parts += [variation_sentences(table, again), poorest_sentence(contrasts, table), against_base(table, name)]
     return "\n".join(f"* {p}" for p in parts if p)
