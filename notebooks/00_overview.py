@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, contrasts, checkpoint_scores, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims]
+#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, contrasts, checkpoint_scores, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
 #     writes: []
 # ---
 

@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, parallel, formats]
+#     reads: [lexicon, forms, corpus, known_corpus, parallel, formats, replication/transfer_outcomes, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
 #     writes: [selection_pivots, selection, selection_arms, training, transfer_outcomes, transfer, transfer_contrasts, sentence_ability, transfer_replication, transfer_spelling]
 # ---
 

@@ -94,6 +94,14 @@ def test_a_table_that_is_not_complete_is_never_up_to_date(root, capsys):
     assert driver(root, "n=4")[0] == "01_first" and driver(root, "n=4") == []
 
 
+def test_a_table_of_another_profile_is_an_input_where_it_is_there(root):
+    write(root / "notebooks", "02_second", "first, smoke/first, smoke/second", "second", "scale = 1.5", SECOND)
+    assert driver(root) == ["01_first", "02_second"] and driver(root) == []
+    assert driver(root, profile="smoke") == ["01_first", "02_second"]
+    assert driver(root, profile="smoke") == []  # its own tables are no inputs
+    assert driver(root) == ["02_second"] and driver(root) == []
+
+
 def test_prose_is_refreshed_without_a_run(root):
     driver(root)
     source = root / "notebooks" / "01_first.py"

@@ -269,7 +269,7 @@ def missing_sentence(profiles: list[str]) -> str:
     """How to make the runs that are not there, "" if all are."""
     made = {"smollm2": "`python -m semantic_pivots.transfer`"}
     rows = [f"`{p}` ({made.get(p, f'`python -m semantic_pivots.run --profile {p} --only 05`')})" for p in profiles]
-    return f"Not run yet: {', '.join(rows)}; `--only 05 --force` then shows them here." if rows else ""
+    return f"Not run yet: {', '.join(rows)}; `make all` then shows them here." if rows else ""
 
 
 def run_outcomes(profile: str) -> pd.DataFrame | None:

@@ -53,7 +53,7 @@ class Stage:
     Attributes:
         name: file name without suffix.
         source: text of the .py.
-        reads: names of the artifacts it reads.
+        reads: names of the artifacts it reads; ``PROFILE/TABLE`` is another profile's table, read if it is there.
         writes: names of the tables it writes.
         defaults: its parameters with their default values (those of the laptop profile).
     """
@@ -84,7 +84,7 @@ def find_stages(folder: Path = SOURCES) -> list[Stage]:
         raise RunError(f"no numbered notebooks in {folder}")
     writers = {table: s.name for s in stages.values() for table in s.writes}
     for stage in stages.values():
-        if unknown := [r for r in stage.reads if r not in writers and r not in INPUTS_NOT_MADE]:
+        if unknown := [r for r in stage.reads if r.rpartition("/")[2] not in writers and r not in INPUTS_NOT_MADE]:
             raise RunError(f"{stage.name} reads {unknown[0]!r}, which no notebook writes")
     ordered: list[Stage] = []
     waiting = dict(stages)
@@ -181,8 +181,10 @@ def stage_fingerprint(stage: Stage, parameters: dict[str, object], profile: str)
     """What the stage's outputs depend on: code, parameters, contents of its inputs."""
     inputs = {}
     for name in stage.reads:
-        sums = [sha256_file(p) for p in input_files(name, profile)]
-        inputs[name] = sha256_text(canonical(sums)) if sums else None
+        other, _, table = name.rpartition("/")
+        if other != profile:  # what a run writes is no input of it
+            sums = [sha256_file(p) for p in input_files(table, other or profile)]
+            inputs[name] = sha256_text(canonical(sums)) if sums else None
     return {"code": code_fingerprint(stage.code()), "parameters": parameters, "inputs": inputs}
 
 
