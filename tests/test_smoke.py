@@ -16,7 +16,7 @@ def test_smoke_profile_runs_and_the_model_can_translate(tmp_path, monkeypatch):
     ability = store.read("ability")
     scores = store.read("scores")
     main = ability[ability.model == "packaged:gemma-3-270m"]
-    assert set(main.source_lang + "-" + main.target_lang) == {"fr-en", "fr-ja", "ja-en", "ja-fr"} and (main.n == 8).all()
+    assert set(main.source_lang + "-" + main.target_lang) == {"fr-en", "fr-ja", "ja-en"} and (main.n == 8).all()
     assert main.mrr.mean() > 0.7  # chance is 0.293: the real model, not a broken copy of it
     assert scores.p_target.between(0, 1).all() and scores["rank"].between(1, 10).all()
     for pair, group in scores.groupby(["model", "source_lang", "target_lang"]):
@@ -31,7 +31,7 @@ def test_smoke_profile_runs_and_the_model_can_translate(tmp_path, monkeypatch):
 
     traces = store.read("traces")
     last = traces[(traces.model == "packaged:gemma-3-270m") & (traces.lens == "raw") & (traces.layer == 17)]
-    assert len(last) == 4 * 8 and last.information.mean() > 1  # the last block knows the word
+    assert len(last) == 3 * 8 and last.information.mean() > 1  # the last block knows the word
     assert last.merge(scores, on=["model", "source_lang", "target_lang", "concept_id"]).eval("p_target_x <= 1 and p_target_y > 0").all()
     counts = store.read("cooccurrence")
     assert set(counts.corpus) == {"corpus", "by language", "any translation", "with dictionary"} and counts.complete.all()
@@ -44,5 +44,5 @@ def test_smoke_profile_runs_and_the_model_can_translate(tmp_path, monkeypatch):
     severance = store.read("severance")
     assert (severance[severance.cut].n_both_after == 0).all() and severance[~severance.cut].n_both_after.median() > 3
     known = ability[ability.model == "known-corpus"]
-    assert len(known) == 4 and known.mrr.mean() > 0.32  # far from fluent, above chance
+    assert len(known) == 3 and known.mrr.mean() > 0.32  # far from fluent, above chance
     assert store.read("checkpoint_scores").model.nunique() >= 6
