@@ -12,6 +12,7 @@ from .followup import BORROWED, CLAIM, claim_rows
 from .report import interval
 from .task import LANGUAGES
 
+TOLD = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}
 PROPORTIONAL = 0.15  # largest gap between shares of the difference and of the base that is called proportion
 
 __all__ = [
@@ -231,21 +232,23 @@ def cost_sentences(transfer: pd.DataFrame) -> str:
     english = change["en"].sort_values()
     parts = ", ".join(f"{arm_name(a)} {v:+.3f}" for a, v in english.items())
     worst = change.stack().idxmax()
-    own = f" {_claim_cost(transfer)}" if _claim_cost(transfer) else ""
     return (
         f"English, loss on held-out documents against the base (nats a token): {parts}; in perplexity the best arm goes from {np.exp(base['en']):.1f} to "
         f"{np.exp(base['en'] + english.min()):.1f}. The least favorable change of all is that of {LANGUAGES[worst[1]]} after "
-        f"*{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f}).{own}"
-    )
+        f"*{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f}). {_claim_cost(transfer)}"
+    ).rstrip()
+
+
+def _more_loss(transfer: pd.DataFrame) -> pd.Series:
+    """Loss of the claim's arm less that of its match by split and language, mean over seeds; empty without these arms."""
+    means = transfer[transfer.metric == "loss"].groupby(["split", "target_lang", "arm"]).value.mean().unstack()
+    return means[CLAIM[0]] - means[CLAIM[1]] if set(CLAIM) <= set(means) else pd.Series(dtype=float)
 
 
 def _claim_cost(transfer: pd.DataFrame) -> str:
     """How much more the claim's arm loses on text of each language than its match does, "" without these arms."""
-    losses = transfer[(transfer.metric == "loss") & transfer.arm.isin(CLAIM)]
-    if losses.arm.nunique() < 2:
+    if (more := _more_loss(transfer)).empty:
         return ""
-    means = losses.groupby(["split", "target_lang", "arm"]).value.mean().unstack()
-    more = means[CLAIM[0]] - means[CLAIM[1]]
     names, said = {"val": "documents", "parallel": "parallel sentences"}, []
     for split, name in names.items():
         if split in more.index:
@@ -302,8 +305,8 @@ def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
 def _arms_against_base(table: pd.DataFrame) -> str:
     """Both arms of the replication against the base, on three outcomes."""
     base = table[(table.run == "replication") & (table.reference == "none")].set_index(["arm", "split", "outcome"])
-    names, said = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}, []
-    for key, name in names.items():
+    said = []
+    for key, name in TOLD.items():
         if all((a, *key) in base.index for a in CLAIM):
             said.append(f"{name} {_contrast(base.loc[(CLAIM[0], *key)])} and {_contrast(base.loc[(CLAIM[1], *key)])}")
     return f"Against the base without further training *{arm_name(CLAIM[0])}* and *{arm_name(CLAIM[1])}* have: {'; '.join(said)}." if said else ""
@@ -381,20 +384,18 @@ def _in_short(table: pd.DataFrame, transfer: pd.DataFrame | None, alpha: float) 
         transfer: the table of that name, for the losses.
     """
     rows = table[table.run == "replication"].set_index(["arm", "reference", "split", "outcome"])
-    names = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}
 
     def said(reference: str) -> str:
         words = []
-        for key, name in names.items():
+        for key, name in TOLD.items():
             if (index := (CLAIM[0], reference, *key)) in rows.index:
                 row = rows.loc[index]
                 words.append(f"{name} {('higher' if row.estimate > 0 else 'lower') if row.p < alpha else 'not told apart'}")
         return ", ".join(words)
 
     text = f"**In short,** what *{arm_name(CLAIM[0])}* do, against documents of the same languages, sources and lengths: {said(CLAIM[1])}"
-    if transfer is not None and (losses := transfer[(transfer.metric == "loss") & transfer.arm.isin(CLAIM)]).arm.nunique() == 2:
-        means = losses.groupby(["split", "target_lang", "arm"]).value.mean().unstack()
-        text += f", loss higher on {int((means[CLAIM[0]] > means[CLAIM[1]]).sum())} of {len(means)} texts (two kinds in each language)"
+    if transfer is not None and len(more := _more_loss(transfer)):
+        text += f", loss higher on {int((more > 0).sum())} of {len(more)} texts (two kinds in each language)"
     return f"{text}. Against no further training: {said('none')}."
 
 
