@@ -29,7 +29,8 @@ def test_settings_are_read_and_unknown_ones_are_named(tmp_path):
             experiment.read_settings(path)
 
 
-def test_the_digest_is_of_what_a_corpus_says_not_of_its_files(tmp_path):
+def test_the_digest_is_of_what_a_corpus_says_not_of_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMANTIC_PIVOTS_CACHE", str(tmp_path / "home"))
     folder = make_corpus(tmp_path / "a", 30)
     shutil.copytree(folder, tmp_path / "b")
     for path in (tmp_path / "b").glob("*.parquet"):
@@ -37,7 +38,11 @@ def test_the_digest_is_of_what_a_corpus_says_not_of_its_files(tmp_path):
         assert sha256_file(path) != sha256_file(folder / path.name)
     assert corpus_digest(folder) == corpus_digest(tmp_path / "b")
     experiment.require_same_corpus(folder, {"corpus_sha256": corpus_digest(folder)})
-    other = make_corpus(tmp_path / "c", 30, seed=5)
+    other, cache = make_corpus(tmp_path / "c", 30, seed=5), tmp_path / "cache"
+    assert [corpus_digest(f, cache) for f in (folder, other, folder)] == [corpus_digest(f) for f in (folder, other, folder)]
+    for kept in cache.iterdir():
+        kept.write_text("cut off")
+    assert corpus_digest(folder, cache) == corpus_digest(folder) and len(list(cache.iterdir())) == 2
     with pytest.raises(models.ModelError, match=rf"sha256 {corpus_digest(folder)}, .* has {corpus_digest(other)}"):
         experiment.require_same_corpus(other, {"corpus_sha256": corpus_digest(folder)})
 

@@ -56,13 +56,17 @@ def test_residuals_are_the_hidden_states(tiny_model, setting):
     assert not torch.allclose(residuals[0, -1], states[-1][0, -1], atol=1e-3)
 
 
-@pytest.mark.parametrize("block_items", [512, 2])
-def test_measures_follow_their_definitions(tiny_model, setting, monkeypatch, block_items):
+@pytest.mark.parametrize(("block_items", "rows"), [(512, 32), (2, 32), (512, 1), (2, 11)])
+def test_measures_follow_their_definitions(tiny_model, setting, monkeypatch, block_items, rows):
+    """Whether items come in blocks, and whether layers go through the unembedding together, does not matter."""
     prompt, items = setting
     monkeypatch.setattr(lens, "BLOCK_ITEMS", block_items)
+    monkeypatch.setattr(lens, "ROWS", rows)
     residuals, _ = lens.answer_residuals(tiny_model, prompt, items.source_word.tolist(), items.target_word.tolist())
     chosen = [[i, i + 3] for i in range(5)]
-    trace = lens.trace_items(tiny_model, residuals, [7] * 5, {"x": chosen}).set_index(["layer", "item"]).sort_index()
+    trace = lens.trace_items(tiny_model, residuals, [7] * 5, {"x": chosen})
+    assert list(zip(trace.layer, trace["item"])) == [(layer, item) for layer in range(3) for item in range(5)]
+    trace = trace.set_index(["layer", "item"])
     p = torch.stack([lens.lens_logits(tiny_model, residuals[:, la]).softmax(-1) for la in range(3)]).double()
     background = p.mean(1, keepdim=True)
     info = p * (p / background).log()

@@ -126,6 +126,7 @@ def test_claims_have_a_verdict_that_follows_the_numbers(results):
     assert set(claims["whose claim"]) == {"the paper's", "follows from it", "other work's"}
     assert claims.verdict["The translation depends on the pivot"] == ("replicates" if expected else "not on this model")
     assert claims.verdict["Adding the pivot helps where the model fails"] == ("replicates" if expected else "not on this model")
+    assert repr(report_claims.claims_view(claims.reset_index())) == "<IPython.core.display.HTML object>", "no address in memory"
     assert str(len(claims)) in report_claims.verdict_sentence(claims.reset_index())
 
 

@@ -49,7 +49,7 @@ def test_larger_runs_are_named():
     _, contrasts = table_of()
     assert "The run `long` has" in report_transfer.conclusion(contrasts, {"long": contrasts})
     assert report_transfer.larger_runs(["no-such-profile"]) == {}
-    assert "A larger run says otherwise" in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4, estimate=-contrasts.estimate)})
+    assert "Another run says otherwise" in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4, estimate=-contrasts.estimate)})
     assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4)})
     assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts})
     assert "**long.** Words that were held out" in report_transfer.larger_sentences("long", contrasts)
@@ -72,6 +72,10 @@ def test_a_run_of_variations_alone_has_no_verdict_of_its_own():
     assert report_transfer.poorest_sentence(table_of()[1], alone) == ""
     fig, axes = figures_transfer.forest(alone)
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["95 % over concepts", "95 % over concepts and runs"]
+    marked = report_transfer.with_variations(alone)
+    assert marked[marked.confirmatory].reference.tolist() == ["matched_mixed"] and "fixed before the runs" in [
+        t.get_text() for t in figures_transfer.forest(marked)[0].legends[0].get_texts()
+    ]
 
 
 def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():

@@ -132,7 +132,7 @@ def require_same_corpus(folder: Path, manifest: dict) -> None:
     Raises:
         ModelError: if the corpus in ``folder`` is not the one of the manifest.
     """
-    if (seen := corpus_digest(folder)) != manifest["corpus_sha256"]:
+    if (seen := corpus_digest(folder, cache_directory() / "tokens")) != manifest["corpus_sha256"]:
         raise ModelError(
             f"{KNOWN_CORPUS} was trained on a corpus with sha256 {manifest['corpus_sha256']}, {folder} has {seen}. Restore data/ "
             "(git checkout -- data), or train anew: make pretrain"

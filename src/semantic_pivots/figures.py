@@ -51,8 +51,8 @@ def drawable() -> frozenset[int]:
 
 
 def use_style() -> None:
-    """Set the style of all figures, and how wide a table is as plain text (else as wide as the terminal that started the run)."""
-    pd.set_option("display.width", 160)
+    """Set the style of all figures, and how wide a table is as plain text (else as wide as the terminal that started the run, or cut to it)."""
+    pd.set_option("display.width", 160, "display.max_columns", None)
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # the CJK font has one weight: no word on missing bold
     sns.set_theme(context="notebook", style="ticks", palette=COLORS, font_scale=0.85)
     family = ["DejaVu Sans"] + ([_cjk_font()] if _cjk_font() else [])

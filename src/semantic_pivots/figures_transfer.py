@@ -137,11 +137,11 @@ def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[st
     """Differences of arms with 95 % intervals, a panel a set of words: thick over concepts, thin over concepts and runs (mixed model).
 
     Args:
-        contrasts: of ``comparison.contrasts``.
+        contrasts: of ``comparison.contrasts``; ``confirmatory`` marks what was fixed before the runs, which stands first.
     """
     rows = contrasts[(contrasts.outcome == outcome) & contrasts.split.isin(splits)]
-    pairs = list(dict.fromkeys(zip(rows.arm, rows.reference)))
-    fixed = set(zip(*rows.loc[rows.confirmatory, ["arm", "reference"]].to_numpy().T)) if rows.confirmatory.any() else set()
+    fixed = set(rows.loc[rows.confirmatory, ["arm", "reference"]].itertuples(index=False, name=None))
+    pairs = sorted(dict.fromkeys(zip(rows.arm, rows.reference)), key=lambda pair: pair not in fixed)
     fig, axes = plt.subplots(
         1, len(splits), figsize=(3.4 + 2.6 * len(splits), 0.33 * len(pairs) + 1.4), sharex=True, sharey=True, layout="constrained", squeeze=False
     )

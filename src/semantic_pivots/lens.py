@@ -123,22 +123,30 @@ def trace_items(lm: LanguageModel, residuals: Tensor, read: Sequence[int], sets:
         information (nats), entropy (nats), excess (Σ max(0, p − p_bg)), n_background (items in the background),
         ``p_NAME`` for each set, and ``excess_NAME`` for those of ``EXCESS``.
     """
-    groups = [np.flatnonzero(np.asarray(read) == token) for token in sorted(set(read))]
+    groups = [np.flatnonzero(np.asarray(read) == token).tolist() for token in sorted(set(read))]
     parts = []
-    for layer in range(residuals.shape[1]):
-        for members in groups:
-            blocks = list(_chunks(members.tolist(), BLOCK_ITEMS))
-            held = _probabilities(lm, residuals[blocks[0], layer])
-            background = held.sum(0)
-            for block in blocks[1:]:
-                background += _probabilities(lm, residuals[block, layer]).sum(0)
-            background /= len(members)
-            for number, block in enumerate(blocks):
-                p_block = held if number == 0 else _probabilities(lm, residuals[block, layer])
-                for p, rows in zip(p_block.split(ROWS), _chunks(block, ROWS)):
-                    chosen = {name: [ids[i] for i in rows] for name, ids in sets.items()}
-                    parts.append(_trace_rows(p, background, chosen).assign(item=rows, layer=layer, n_background=len(members)))
-    return pd.concat(parts, ignore_index=True)
+    for members in groups:
+        together = max(1, ROWS // len(members))  # layers of a small group go through the unembedding at once: reading it is what takes the time
+        for layers in _chunks(range(residuals.shape[1]), together):
+            states = residuals[members[:BLOCK_ITEMS]][:, layers].transpose(0, 1)
+            first = _probabilities(lm, states.flatten(0, 1)).unflatten(0, states.shape[:2])
+            for layer, held in zip(layers, first):
+                parts += _trace_group(lm, residuals[:, layer], members, held, sets, layer)
+    return pd.concat(parts, ignore_index=True).sort_values("layer", kind="stable", ignore_index=True)
+
+
+def _trace_group(lm: LanguageModel, states: Tensor, members: list[int], held: Tensor, sets: dict[str, list[list[int]]], layer: int) -> Iterator[pd.DataFrame]:
+    """Items that read the same token, at one layer; held [first block of them, vocabulary] are probabilities."""
+    blocks = list(_chunks(members, BLOCK_ITEMS))
+    background = held.sum(0)
+    for block in blocks[1:]:
+        background += _probabilities(lm, states[block]).sum(0)
+    background /= len(members)
+    for number, block in enumerate(blocks):
+        p_block = held if number == 0 else _probabilities(lm, states[block])
+        for p, rows in zip(p_block.split(ROWS), _chunks(block, ROWS)):
+            chosen = {name: [ids[i] for i in rows] for name, ids in sets.items()}
+            yield _trace_rows(p, background, chosen).assign(item=rows, layer=layer, n_background=len(members))
 
 
 def _trace_rows(p: Tensor, background: Tensor, sets: dict[str, list[list[int]]]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from tokenizers import Tokenizer
 
 from .artifacts import atomic_path
 from .corpus import shards
-from .fingerprint import canonical, sha256_text
+from .fingerprint import canonical, sha256_file, sha256_text
 from .progress import progress
 from .task import LANGUAGES
 from .tokenizer import BOS, EOS, PAD
@@ -164,11 +164,24 @@ class TokenCorpus:
         return np.diff(self.segment_start[self.document_start])
 
 
-def corpus_digest(folder: Path | None = None) -> str:
-    """sha256 of what a corpus says: its documents in order. How the files were compressed makes no difference."""
+def corpus_digest(folder: Path | None = None, cache: Path | None = None) -> str:
+    """sha256 of what a corpus says: its documents in order. How the files were compressed makes no difference.
+
+    Args:
+        folder: corpus (default: data/corpus).
+        cache: folder that keeps the digest of these very files; nothing is kept if not given.
+    """
+    files = shards(folder)
+    # the names too: a shard's can make its documents mixed
+    kept = Path(cache) / f"digest-{sha256_text(canonical([VERSION, [(p.stem, sha256_file(p)) for p in files]]))[:24]}.txt" if cache else None
+    if kept and kept.is_file() and len(known := kept.read_text()) == 64:
+        return known
     digest = hashlib.sha256()
-    for document in itertools.chain.from_iterable(map(read_documents, shards(folder))):
+    for document in itertools.chain.from_iterable(map(read_documents, files)):
         digest.update(canonical([document.doc_id, document.mixed, document.segments]).encode())
+    if kept:
+        with atomic_path(kept) as path:
+            path.write_text(digest.hexdigest())
     return digest.hexdigest()
 
 
@@ -184,7 +197,7 @@ def load_tokens(tokenizer: Tokenizer, folder: Path | None = None, cache: Path | 
     """
     if (size := tokenizer.get_vocab_size()) > 1 << 16:
         raise ValueError(f"a vocabulary of {size} does not fit into 16 bits")
-    digest = corpus_digest(folder)
+    digest = corpus_digest(folder, cache)
     special = _special(tokenizer)
     key = sha256_text(canonical([digest, sha256_text(tokenizer.to_str()), CODES, HELD_OUT, VERSION]))
     kept = Path(cache) / f"tokens-{key[:24]}.npz" if cache else None

@@ -277,14 +277,16 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "semantic-pivots"
 
 
+@functools.cache
 def probe_dtype(device: torch.device, size: int = 1024, repeats: int = 5) -> str:
-    """Choose "bfloat16" only where it is really faster than float32 (by 1.5 or more), measured on a product."""
+    """Choose "bfloat16" only where it is really faster than float32 (by 1.5 or more), measured on a product, once a process."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type != "cpu":
         return "float32"
-    # Without instructions for it, a bfloat16 product can take a thousand times as long: a small one shows that at once.
-    for n in (size // 8, size):
+    # Without instructions for it, a bfloat16 product can take a hundred times as long. A small one shows that at once on a quiet
+    # processor; on a busy one it can look fast enough, and a size between has to tell before half a minute is lost on the largest.
+    for n in (size // 8, size // 4, size // 2, size):
         best = {}
         for dtype in (torch.float32, torch.bfloat16):
             a = torch.ones(n, n, dtype=dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from .report import interval, short_name
 from .report_interventions import best_dose, difference_text, effect_row, mean_text
@@ -193,14 +194,11 @@ def _training(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
     return [("Training on documents rich in pivots makes a model better across languages", PAPER, evidence, number, verdict, "05")]
 
 
-def claims_view(claims: pd.DataFrame) -> pd.io.formats.style.Styler:
+def claims_view(claims: pd.DataFrame) -> HTML:
     """The table of claims for reading: text begins at the left, and the same table gives the same HTML."""
-    return (
-        claims.style.set_uuid("claims")
-        .hide(axis="index")
-        .set_properties(**{"text-align": "left"})
-        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
-    )
+    styled = claims.style.set_uuid("claims").hide(axis="index").set_properties(**{"text-align": "left"})
+    # not the styled table itself, whose plain-text form is an address in memory
+    return HTML(styled.set_table_styles([{"selector": "th", "props": "text-align: left"}]).to_html())
 
 
 def claims_markdown(claims: pd.DataFrame) -> str:

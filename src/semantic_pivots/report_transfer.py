@@ -25,6 +25,7 @@ __all__ = [
     "sentence_table",
     "against_base",
     "poorest_sentence",
+    "with_variations",
     "variation_sentences",
     "cost_sentences",
     "larger_runs",
@@ -163,6 +164,17 @@ def against_base(contrasts: pd.DataFrame, run: str = "") -> str:
     return f"**Against the base without further training{where},** by intervals not corrected for their number: {'; '.join(said)}." if said else ""
 
 
+def _variations(contrasts: pd.DataFrame) -> pd.Series:
+    """Which rows compare a variation of the pivot arm with its own match, by the outcome and words that were fixed for it."""
+    own = (contrasts.split == "heldout") & (contrasts.outcome == "log_ratio") & ~contrasts.confirmatory
+    return own & contrasts.arm.str.startswith("pivot_") & contrasts.reference.str.startswith("matched")
+
+
+def with_variations(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The contrasts with those that were fixed for a run of variations marked ``confirmatory`` as well, for the figure."""
+    return contrasts.assign(confirmatory=contrasts.confirmatory | _variations(contrasts))
+
+
 def variation_sentences(contrasts: pd.DataFrame, again: pd.DataFrame | None = None, alpha: float = 0.05) -> str:
     """Variations of the pivot arm, each beside its own match; Holm over them.
 
@@ -170,9 +182,7 @@ def variation_sentences(contrasts: pd.DataFrame, again: pd.DataFrame | None = No
         contrasts: of ``comparison.contrasts``.
         again: of ``followup.replicated``, for the size of the main arm's difference.
     """
-    part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio") & ~contrasts.confirmatory]
-    part = part[part.arm.str.startswith("pivot_") & part.reference.str.startswith("matched")]
-    if part.empty:
+    if (part := contrasts[_variations(contrasts)]).empty:
         return ""
     adjusted = holm(part.p.to_numpy())
     rows = "; ".join(f"{arm_name(r.arm)} {_contrast(r)} (p = {r.p:.3f}, Holm {q:.3f})" for r, q in zip(part.itertuples(), adjusted))
@@ -463,7 +473,7 @@ def conclusion(
             before = row.estimate if again is None or (own := claim_rows(again)).empty else own.estimate.iloc[-1]
             otherwise = other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before)
             parts.append(
-                f"{'**A larger run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, "
+                f"{'**Another run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, "
                 f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
             )
         else:

@@ -4,7 +4,7 @@ A base (:class:`Base`) is loaded and compiled once; each run starts from its wei
 one arm: whole documents, packed without seeing one another, translations in another order every time. A killed run goes on where it was; a
 finished one leaves its weights and its log, under a name made from all that it depends on.
 
-    python -m semantic_pivots.transfer --base packaged:smollm2-135m --arms matched,bilingual,pivot_npmi --seeds 2 --tokens 500000
+    python -m semantic_pivots.transfer --base packaged:smollm2-135m --arms matched,bilingual,pivot_npmi --seeds 2 --tokens 250000
 
 takes the arms that notebook 05 selected (table ``selection``) and writes the tables ``training``, ``transfer_outcomes``, ``transfer_contrasts``
 and ``transfer`` of the profile named by --profile with their manifest.
@@ -299,7 +299,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--selected-by", default="laptop", help="profile whose table `selection` is used (default: %(default)s)")
     parser.add_argument("--arms", default="matched,bilingual,pivot_npmi", help="(default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=2, help="number of seeds (default: %(default)s)")
-    parser.add_argument("--tokens", type=int, default=500_000, help="tokens of the base's tokenizer a run (default: %(default)s)")
+    parser.add_argument("--tokens", type=int, default=250_000, help="tokens of the base's tokenizer a run (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--pairs", default="en-fr,fr-en,en-zh,zh-en,en-ja,ja-en,fr-ja,ja-fr", help="(default: %(default)s)")
