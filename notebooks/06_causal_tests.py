@@ -496,8 +496,7 @@ report_interventions.balance_text(balance[(balance.model == model) & (balance.co
 
 # %% [markdown]
 # The last column is the difference in standard deviations of the pivots' own values: 0 is perfect, .1 good. Where the *cosine of span and target* is negative,
-# the controls point less at the target than the pivots do, which makes pivots look worse; the built controls remove this for the English forms, and nothing
-# removes it for the discovered pivots.
+# the controls point less at the target than the pivots do, which makes pivots look worse; the built controls remove this.
 
 # %%
 settings = {"n_resamples": n_resamples, "seed": seed}
@@ -533,9 +532,6 @@ figures.save(fig, "06_later_blocks", own[own.kind.str.startswith("one block")], 
 display(Markdown(report_interventions.use_sentences(own, plans[model].first)))
 
 # %% [markdown]
-# The comparison beside the target is about what English does *besides* its part along the target. Together with that part it still costs
-# more than directions of the same geometry, as the table above says; so what English and the target share explains most of the loss, not all of it.
-#
 # ### How much, and how far
 #
 # The more directions, the more is lost? And is it this translation alone that suffers, or the whole output, of other words and of running text?

@@ -282,14 +282,18 @@ def store(tmp_path, monkeypatch):
     return artifacts.Store("test")
 
 
-PLAN = ablation.Plan(0, 1, (0, 2), n_controls=6, n_built=3, n_shuffled=2, n_few=2, n_few_concepts=5, doses=(1, 2))
+PLAN = ablation.Plan(0, 1, (0, 2), n_controls=6, n_built=3, n_shuffled=2, n_second=4, n_few=2, n_few_concepts=5, doses=(1, 2))
 
 
 def test_ablations_beside_their_controls(subject, items, store):
-    pivots = {"english": [[300 + i, 320 + i] for i in range(11)] + [[]]}  # the last item has none
+    # the last item has none; of the second set only the first items are looked at
+    pivots = {"english": [[300 + i, 320 + i] for i in range(11)] + [[]], "discovered": [[340 + i, 341 + i] for i in range(12)]}
     table = ablation.ablate_pairs(subject, items, pivots, PLAN, {"zh": ["abcdefghijkl" * 2] * 3}, store)
     main = table[(table.experiment == "main") & (table.span == "english")]
     assert main.groupby("control").size().to_dict() == {"own": 11, "matched": 66, "transplanted": 33, "shuffled": 22}
+    second = table[table.span == "discovered"]
+    assert second.groupby("control").size().to_dict() == {"own": 4, "matched": 24, "transplanted": 12, "shuffled": 8} and set(second.experiment) == {"main"}
+    assert set(table[table.span == "discovered beside target"].control) == {"own", "matched"}
     assert "c11.n" not in set(main.concept_id) and "c11.n" in set(table[table.span == "target"].concept_id)
     assert table[table.experiment == "layer"].layer.unique().tolist() == [0, 2]
     assert set(table.experiment) == {"main", "layer", "direct", "dose", "kl own", "kl other", "kl text"}

@@ -29,7 +29,8 @@ def ablations(english, beside, later, seed=0):
 
     add("main", "english", english, {"matched": 5, "transplanted": 3, "shuffled": 2})
     add("main", "english beside target", beside, {"matched": 3})
-    add("main", "discovered", english, {"matched": 5})
+    add("main", "discovered", english, {"matched": 5, "transplanted": 3})
+    add("main", "discovered beside target", beside, {"matched": 3})
     for span in ("source", "target"):
         add("main", span, -1.0, {})
     for layer in (11, 12, 17):
@@ -95,6 +96,7 @@ def test_sentences_follow_the_results(results):
     expected, found, curves, crossings, shares = results
     text = report_interventions.ablation_sentences(found)
     assert "n = 12 concepts" in text and ("in 2 of 2 directions" in text) == expected
+    assert ("beyond geometry, no harm is shown" in report_interventions.ablation_sentences(found, "discovered")) != expected
     use = report_interventions.use_sentences(found, 12)
     assert (
         ("So they add to the loss after 12, 13" in use) == expected

@@ -30,7 +30,6 @@ __all__ = ["Plan", "ablated", "ablated_directly", "ablate_pairs", "directions_co
 
 FOLLOWED = ["source_lang", "target_lang", "source_word", "target_word", "taken_out", "before", "after", "clean", "delta", "control_mean", "control_sd", "p"]
 ROWS = 64  # states whose probabilities over the whole vocabulary are held at a time
-HEAD_STATES = 8192  # states that go through the unembedding at a time
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Plan:
         n_controls: matched spans an item.
         n_built: transplanted spans an item, and matched ones without their part along the target.
         n_shuffled: other concepts' spans an item.
-        n_second: concepts for pivot sets after the first, which are compared with matched spans only.
+        n_second: concepts for pivot sets after the first, which are not looked at by blocks, doses and unrelated prompts.
         n_few: matched spans an item where single blocks, doses and unrelated prompts are looked at.
         n_few_concepts: concepts for these; the first block of the pivot layers alone is looked at for all.
         doses: numbers of directions; items with fewer are left out.
@@ -226,9 +225,8 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
                 describe(facts, x, first_tokens[i]).assign(item=i, span=name, control=c, number=range(len(x)))
                 for c, x in (("own", np.array([ids])), ("matched", matched))
             ]
-            if place:
-                continue
-            others = [sets[(i + j) % len(sets)] for j in range(1, len(sets))]
+            # of the others' pivots what is none of its own
+            others = [[t for t in sets[(i + j) % len(sets)] if t not in ids] for j in range(1, len(sets))]
             donors = _donors(facts, others, len(ids), plan.n_built)
             if len(donors):
                 main.add(i, name, "transplanted", transplant(own.expand(len(donors), -1, -1), target.expand(len(donors), -1), donors))
@@ -237,7 +235,7 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
                 described.append(describe(facts, np.array([other]), first_tokens[i]).assign(item=i, span=name, control="shuffled", number=number))
             main.add(i, f"{name} beside target", "own", _beside(own, target))
             main.add(i, f"{name} beside target", "matched", _beside(controls[: plan.n_built], target))
-            for held in (few, kl):
+            for held in () if place else (few, kl):
                 held.add(i, name, "own", own)
                 held.add(i, name, "matched", controls[: plan.n_few])
     runs, some, short = [_run(lm, answers, main, plan.first, plan.last, "main")], _first(answers, n_few), few.first(n_few)
@@ -290,7 +288,11 @@ def _changes(lm: LanguageModel, runs: list[tuple[Tensor, pd.DataFrame]], targets
     """Log-odds of the targets, and their change against the span `none` of the same run; the unembedding sees all runs at once."""
     table = pd.concat([t for _, t in runs], ignore_index=True)
     hidden, ids = torch.cat([h for h, _ in runs]), targets[torch.tensor(table["item"].tolist())]
-    table["odds"] = torch.cat([interventions.log_odds(lm, h, t)[0] for h, t in zip(hidden.split(HEAD_STATES), ids.split(HEAD_STATES))]).cpu().numpy()
+    table["odds"] = (
+        torch.cat([interventions.log_odds(lm, h, t)[0] for h, t in zip(hidden.split(interventions.HEAD_STATES), ids.split(interventions.HEAD_STATES))])
+        .cpu()
+        .numpy()
+    )
     clean = table[(table.span == "none") & (table.experiment == table.experiment.iloc[0])].set_index("item").odds
     table["clean"] = table["item"].map(clean)
     return table[table.span != "none"].assign(delta=lambda t: t.odds - t.clean).drop(columns="odds")

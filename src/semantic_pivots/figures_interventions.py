@@ -75,14 +75,15 @@ def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     for k, span in enumerate(spans):
         own = rows[(rows.what == span) & (rows.control == "matched")]
         _points(axes[0], own, order, -0.3 + 0.12 * k, "", SPAN_STYLE[span])
-        _points(axes[1], own, order, -0.2 + 0.14 * k, "difference", (*SPAN_STYLE[span][:2], f"{SPAN_STYLE[span][2]} − matched tokens"))
+        color, marker, name = SPAN_STYLE[span]
+        _points(axes[1], own, order, -0.28 + 0.12 * k, "difference", (color, marker, f"{name} − matched tokens"))
+        exact = rows[(rows.what == span) & (rows.control == "transplanted")]
+        _points(axes[1], exact, order, -0.04 + 0.12 * k, "difference", (color, "P", f"{name} − same geometry, other concept"))
+        beside = rows[(rows.what == f"{span} beside target") & (rows.control == "matched")]
+        _points(axes[1], beside, order, 0.2 + 0.12 * k, "difference", (color, "s", f"{name} − matched tokens, both beside the target"), fill=False)
     _points(axes[0], rows[(rows.what == "source") & (rows.control == "")], order, -0.05, "", SPAN_STYLE["source"])
     for k, control in enumerate(("matched", "transplanted", "shuffled")):
         _points(axes[0], rows[(rows.what == "english") & (rows.control == control)], order, 0.09 + 0.12 * k, "control", CONTROL_STYLE[control], fill=False)
-    exact = rows[(rows.what == "english") & (rows.control == "transplanted")]
-    _points(axes[1], exact, order, 0.08, "difference", (COLORS[5], "P", "English forms − same geometry, other concept"))
-    beside = rows[(rows.what == "english beside target") & (rows.control == "matched")]
-    _points(axes[1], beside, order, 0.22, "difference", (COLORS[2], "s", "English forms beside the target − matched tokens beside the target"), fill=False)
     for ax, title in zip(axes, ("change of the target's log-odds (nats)", "beyond controls (nats)")):
         ax.axvline(0, color="0.5", ls="--", lw=1)
         ax.set(xlabel=title, ylim=(len(order) - 0.5, -0.5))

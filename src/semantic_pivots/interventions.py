@@ -30,6 +30,7 @@ __all__ = ["Answers", "read_answers", "answer_sequences", "run_on", "token_direc
 
 BATCH_TOKENS = 4096  # tokens of prompts read at a time
 BATCH_STATES = 1024  # changed states run at a time
+HEAD_STATES = 8192  # states that go through the unembedding at a time
 RANK_TOLERANCE = 1e-3  # of the largest singular value: what is below is taken for linear dependence
 
 Edit = Callable[[Tensor], Tensor]

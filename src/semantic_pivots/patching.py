@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from . import interventions, tokens
-from .ablation import HEAD_STATES
 from .artifacts import Store
 from .control_spans import transplant
 from .fingerprint import module_code
@@ -87,7 +86,7 @@ def patch_pairs(subject: Subject, items: pd.DataFrame, layers: Sequence[int], la
     ``language``), `none` (not patched; its layer is −1).
 
     Args:
-        items: of :func:`.ablation.choose_items`; every direction with the same concepts.
+        items: of :func:`.subjects.choose_items`; every direction with the same concepts.
         layers: blocks after which the state is replaced, from 0.
         language: target language of the other runs; not one of the items'.
 
@@ -154,7 +153,7 @@ def _outputs(subject: Subject, answers: Answers, targets: Tensor, cells: list[li
         done = torch.cat([interventions.run_on(lm, answers, rows, layer if layer >= 0 else lm.n_layers - 1, put[rows]) for rows in parts])
         hidden.append(done.transpose(0, 1).flatten(0, 1))
     hidden = torch.cat(hidden)
-    normaliser, top = (torch.cat(x) for x in zip(*(lm.normaliser(h) for h in hidden.split(HEAD_STATES))))
+    normaliser, top = (torch.cat(x) for x in zip(*(lm.normaliser(h) for h in hidden.split(interventions.HEAD_STATES))))
     odds = interventions.odds_of(lm.logits_of(hidden, targets.repeat(len(patches))) - normaliser)
     places = [(k * n + i, c, t) for k in range(len(patches)) for i in range(n) for c in range(len(CELLS)) for t in cells[i][c]]
     row, cell, token = (torch.tensor(x, device=lm.device) for x in zip(*places))
@@ -247,7 +246,9 @@ def _steer_pair(subject: Subject, pair: tuple[str, str], items: pd.DataFrame, pi
     ids = targets.repeat_interleave(vectors.shape[1]).repeat(len(plan.doses))
     odds, top = (
         torch.cat(x).cpu().numpy()
-        for x in zip(*(interventions.log_odds(lm, h, t) for h, t in zip(torch.cat(hidden).split(HEAD_STATES), ids.split(HEAD_STATES))))
+        for x in zip(
+            *(interventions.log_odds(lm, h, t) for h, t in zip(torch.cat(hidden).split(interventions.HEAD_STATES), ids.split(interventions.HEAD_STATES)))
+        )
     )
     table = pd.concat([names.assign(dose=dose) for dose in plan.doses], ignore_index=True).assign(odds=odds, top=top)
     table["clean"] = clean.cpu().numpy()[table["item"]]

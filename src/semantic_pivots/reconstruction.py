@@ -222,10 +222,11 @@ def linked_words(index: WordIndex, column: int, settings: GraphSettings, may: np
 def word_pos(table: pd.DataFrame, forms: Vocabulary, lexicon: pd.DataFrame) -> np.ndarray:
     """Part of speech of each word where the lexicon knows it ("n", "v", "a"; several are joined by a slash), else ""."""
     known: dict[tuple[str, str], set[str]] = {}
+    pos = lexicon.pos.to_dict()
     for la, concepts in zip(forms.languages, forms.forms):
         for concept, words in zip(forms.concept_ids, concepts):
             for form in words:
-                known.setdefault((la, form), set()).add(lexicon.pos[concept])
+                known.setdefault((la, form), set()).add(pos[concept])
     return np.array(["/".join(sorted(known.get(key, ()))) for key in zip(table.lang, table.word)], dtype=object)
 
 

@@ -25,7 +25,7 @@ __all__ = [
 __all__ += ["effect_row", "best_dose", "mean_text", "difference_text"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
-HARDER = (("same geometry", "english", "transplanted"), ("beside the part along the target", "english beside target", "matched"))
+HARDER = (("same geometry", "", "transplanted"), ("beside the part along the target", " beside target", "matched"))
 COVARIATES = {
     "n_directions": "directions",
     "frequency": "log corpus frequency",
@@ -123,16 +123,20 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
         f"Without {name} the target's log-odds change by {mean_text(matched)} nats (n = {matched.n} concepts, {matched.n_items} items), without matched tokens by {control_text(matched)}: "
         f"a difference of {difference_text(matched)} ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
     )
-    if exact is None:
-        text += " No control of the same geometry was made for these, so how much of it is nearness to the target is not known."
     if exact is not None:
-        text += (
-            f" Against directions with exactly the pivots' cosines to the target the difference is **{difference_text(exact)}** ({p_value(exact.p)}): "
-            f"of what the pivots do beyond matched tokens, a part is geometry. "
+        left = (
+            "of what the pivots do beyond matched tokens, a part is geometry"
+            if matched.difference < exact.difference and exact.difference_high < 0
+            else "geometry does not account for it"
+            if exact.difference_high < 0
+            else "beyond geometry, no harm is shown"
         )
-        shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
-        if shuffled is not None:
-            text += f"Another concept's pivots, not matched, do {control_text(shuffled)}. "
+        text += (
+            f" Against directions with exactly the pivots' cosines to the target the difference is **{difference_text(exact)}** ({p_value(exact.p)}): {left}. "
+        )
+    shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
+    if shuffled is not None:
+        text += f"Another concept's pivots, not matched, do {control_text(shuffled)}. "
     source = effect_row(effects, kind="ablation", what="source", control="")
     target = effect_row(effects, kind="ablation", what="target", control="")
     if span == "english" and source is not None and target is not None:
@@ -163,28 +167,39 @@ def later_blocks(effects: pd.DataFrame, alpha: float = 0.05) -> str:
 
 def use_sentences(effects: pd.DataFrame, layer: int) -> str:
     """Whether later blocks use what was taken out, or the target merely shares a direction with it."""
-    beside = effect_row(effects, kind="ablation", what="english beside target", control="matched")
     whole, direct, later = (
         effect_row(effects, kind=k, what="english", control="matched", layer=layer)
         for k in ("one block", "one block, directly", "one block, through later blocks")
     )
     parts = []
-    if beside is not None:
-        found = beside.difference_high < 0
-        parts.append(
-            f"With the part along the target left in, English forms do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} ({p_value(beside.p)}), "
-            + (
-                "so what is not shared with the target matters too."
-                if found
-                else "so what English does beside its part along the target is no more than any other word does."
+    for span, name in (("english", "English forms"), ("discovered", "discovered pivots")):
+        beside = effect_row(effects, kind="ablation", what=f"{span} beside target", control="matched")
+        if beside is not None:
+            parts.append(
+                f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
+                f"({p_value(beside.p)}, n = {beside.n}), so what "
+                + (
+                    "is not shared with the target matters too."
+                    if beside.difference_high < 0
+                    else "they do beside their part along the target is no more than any other word does."
+                )
+                + _with_the_shared_part(effects, span)
             )
-        )
     if later is not None:
         parts.append(
             f"Taken out after block {layer + 1} alone, English costs {mean_text(whole)} ({difference_text(whole)} beyond matched tokens). Held fast, later blocks would leave {mean_text(direct)} of it "
             f"({difference_text(direct)} beyond controls); they add {mean_text(later)}. {later_blocks(effects)}"
         )
     return " ".join(parts)
+
+
+def _with_the_shared_part(effects: pd.DataFrame, span: str) -> str:
+    """Whether a span costs more than what lies as near to the target, in a sentence that goes on from the part beside the target."""
+    exact = effect_row(effects, kind="ablation", what=span, control="transplanted")
+    if exact is None:
+        return ""
+    end = "so nearness to the target is not all of it." if exact.difference_high < 0 else "so nearness to the target can be all of it."
+    return f" Together with that part they cost {difference_text(exact)} beyond directions of the same geometry, {end}"
 
 
 def reach_sentences(effects: pd.DataFrame) -> str:
@@ -311,6 +326,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 if beside is not None
                 else "."
             )
+            + (f" Discovered pivots: {harder}." if (harder := _harder(effects, "discovered")[1]) else "")
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
@@ -339,9 +355,8 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     row = effect_row(effects, kind="ablation", what="english", control="matched")
     if row is None:
         return "In the known-corpus model no item has an English token to take out."
-    others = [(text, effect_row(effects, kind="ablation", what=what, control=c)) for text, what, c in HARDER]
-    harder = "; ".join(f"{text} {difference_text(r)} ({p_value(r.p)})" for text, r in others if r is not None)
-    held = row.difference_high < 0 and all(r.difference_high < 0 for _, r in others if r is not None)
+    others, harder = _harder(effects, "english")
+    held = row.difference_high < 0 and all(r.difference_high < 0 for r in others)
     return (
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
         f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
@@ -352,11 +367,19 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     )
 
 
+def _harder(effects: pd.DataFrame, span: str) -> tuple[list[pd.Series], str]:
+    """A span beside its harder controls: the rows that are there, and the same in words."""
+    found = [(text, effect_row(effects, kind="ablation", what=f"{span}{what}", control=c)) for text, what, c in HARDER]
+    found = [(text, row) for text, row in found if row is not None]
+    return [row for _, row in found], "; ".join(f"{text} {difference_text(row)} ({p_value(row.p)})" for text, row in found)
+
+
 def _known_others(effects: pd.DataFrame) -> str:
     discovered = effect_row(effects, kind="ablation", what="discovered", control="matched")
     best = best_dose(effects)
     text = (
-        f" Discovered pivots: {difference_text(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n})."
+        f" Discovered pivots: {difference_text(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n}"
+        + (f"; {harder})." if (harder := _harder(effects, "discovered")[1]) else ").")
         if discovered is not None
         else ""
     )
