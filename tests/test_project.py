@@ -1,9 +1,12 @@
 """The project's own files agree with each other."""
 
+import json
 import re
 import subprocess
 import tomllib
+from collections import defaultdict
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -13,6 +16,7 @@ from semantic_pivots.artifacts import ROOT, Store
 
 CONDA_NAMES = {"pytorch": "torch"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RESULTS = ROOT / "data" / "results"
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yml", ".yaml", ".txt", ".cff", ".ipynb", ".lock", ""}
 
 
@@ -48,6 +52,45 @@ def test_readme_names_only_targets_and_files_that_exist():
 def test_readme_shows_the_claims_as_the_table_has_them():
     shown = re.search(r"<!-- claims: .*? -->\n(.*?)\n<!-- end of claims -->", (ROOT / "README.md").read_text(), re.S).group(1)
     assert shown == report_claims.claims_markdown(Store("laptop").read("claims")), "put the second text into README.md"
+
+
+def column_dictionary() -> tuple[set[str], dict[str, set[str]]]:
+    """What the dictionary of results names in the first cells of its tables: columns that many tables share, and those of each table."""
+    shared, own = set(), defaultdict(set)
+    for section in re.split(r"^(?=#)", (RESULTS / "README.md").read_text(), flags=re.M):
+        tables = re.findall("`(.+?)`", section.partition("\n")[0])
+        names = {n for cell in re.findall(r"^\| (`.+?) \|", section, re.M) for n in re.findall("`(.+?)`", cell)}
+        for table in tables:
+            own[table] |= names
+        shared |= set() if tables else names
+    return shared, own
+
+
+def as_pattern(name: str, columns: set[str]) -> str:
+    """A name of the dictionary as a regular expression: COLUMN is another column of the table, other words in capitals are anything."""
+    others = f"({'|'.join(map(re.escape, sorted(columns)))})"
+    return re.sub("[A-Z]{2,}", lambda word: others if word[0] == "COLUMN" else ".+", re.escape(name))
+
+
+def test_every_column_of_the_results_is_described():
+    shared, own = column_dictionary()
+    columns, known = defaultdict(set), set()
+    for profile in re.findall(r"^!data/results/(\w+)/$", (ROOT / ".gitignore").read_text(), re.M):
+        for path in (RESULTS / profile).glob("*.parquet"):
+            columns[path.stem] |= set(pq.read_schema(path).names)
+        if (manifest := RESULTS / profile / "manifest.json").is_file():
+            known |= set(json.loads(manifest.read_text())["tables"])
+    assert columns and own.keys() <= known, f"no manifest has {sorted(own.keys() - known)}"
+    used = set()
+    for table, there in columns.items():
+        assert table in own, f"data/results/README.md has no section on {table}"
+        patterns = {name: re.compile(as_pattern(name, there)) for name in shared | own[table]}
+        found = {column: {name for name, pattern in patterns.items() if pattern.fullmatch(column)} for column in there}
+        assert all(found.values()), f"data/results/README.md does not describe {sorted(c for c in there if not found[c])} of {table}"
+        matched = set().union(*found.values())
+        assert own[table] <= matched, f"{table} has no column {sorted(own[table] - matched)}"
+        used |= matched
+    assert shared <= used, f"no table has a column {sorted(shared - used)}"
 
 
 def test_make_help_lists_the_targets():
