@@ -278,7 +278,7 @@ figures.save(fig, "03_roc", curves, profile, model)
 
 # %% [markdown]
 # The same as a regression over all directions, with standard errors clustered by concept: odds ratios of co-occurrence
-# behavior for one standard deviation more (`n_source_tokens` and `n_target_tokens`: tokens of the words; `pos_n` and `pos_v`: noun or verb
+# behavior for one standard deviation more (`n_target_tokens`: tokens of the word; `pos_n` and `pos_v`: noun or verb
 # instead of adjective). An odds ratio of 1 is no relation. The direction is in the model (its terms are
 # not listed), so that a difference between directions cannot pass for one between words. A term whose values separate the
 # two behaviors completely has no finite odds ratio, and the table says so.

@@ -203,7 +203,7 @@ report_pivots.pivot_examples(table, 12, seed)
 # %% [markdown]
 # ## The paper's ranking against ours
 #
-# The question is not which ranking is prettier but which of them finds what there is to find. Both are taken before the association filter, and both after the forms of the two words were left out. A common word is one in at least 2 % of all documents. The third panel asks how early a ranking has the concept's
+# The question is not which ranking is prettier but which of them finds what there is to find. Both are taken before the association filter, and both after the forms of the two words were left out. A common word is one in more than 2 % of all documents. The third panel asks how early a ranking has the concept's
 # own word in a language that is neither source nor target, as a dictionary has it: the most pivot-like pivot there could be.
 
 # %%

@@ -290,7 +290,9 @@ for tokens, part in own.groupby("tokens"):
 growth = pd.concat(growth, ignore_index=True)
 final_tokens = points.tokens.max()
 at_the_end = [part.assign(tokens=final_tokens) for part in (table, beyond, each, pooled)]
-store.write("contrasts", pd.concat([growth, *at_the_end]).drop_duplicates(), facts)
+# what was fixed is corrected over its outcomes; the same contrast stands in the development too, and is kept once
+once = ["triple", "direction", "outcome", "contrast", "tokens", "target"]
+store.write("contrasts", pd.concat([*at_the_end, growth]).drop_duplicates(once), facts)
 fig, ax = figures_causal.development(growth)
 figures.save(fig, "06_development", growth, profile)
 

@@ -169,7 +169,7 @@ def ablate_pairs(
     """All ablations of all directions, each direction kept on disk when it is done.
 
     Args:
-        items: of :func:`choose_items`.
+        items: of :func:`.subjects.choose_items`.
         pivots: named pivot sets, token ids of each item; an item without any is left out where that name is concerned.
         texts: running text in each language, for prompts that have nothing to do with translation.
 

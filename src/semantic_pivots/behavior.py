@@ -3,8 +3,8 @@
 Three rules stand side by side. ``released`` and ``paper`` follow He et al. 2025, §4, as their scripts do it and as their
 text has it; ``robust`` is ours. All take the layers of an item and name one (layer, token) and one label:
 `cooccurrence`, `pivot`, `wrong` (the answer is not the translation; robust only) or `excluded` (source and target word
-can start with the same token, so no layer can tell them apart; or, robust only, one of them is unreadable: the tokenizer
-begins it with a part of a character).
+can start with the same token, so no layer can tell them apart; or, robust only, no layer is informative, or one of them is
+unreadable: the tokenizer begins it with a part of a character).
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
     """Label every item by every rule (table ``behaviors``).
 
     Returns:
-        The item's columns, rule, label, layer, token, text, token_language (`source`, `target`, the concept's word in
-        another language, or `other`), correct, readable.
+        The item's columns, rule, label, layer, token, text, token_language (`source` and `target`: the item's
+        source word and accepted translations; a language: any other word of the concept; or `other`), correct, readable.
     """
     layers = layers_of(traces)
     parts = []

@@ -28,7 +28,7 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
         steered: of :func:`.patching.steer_pairs`.
 
     Returns:
-        One row an item, intervention and kind of control: the item, kind, what (whose span, or which state), layer (first block), last_layer, n_directions, dose, control ("" where there is
+        One row an item, intervention and kind of control: the item, kind, what (whose span, or which state), layer (first block), last_layer, n_directions (0 where it is not what varies), dose, control ("" where there is
         none; `source span` and `target span` are the item's own, taken out in the same way), clean (log-odds of the target before), delta_logodds (change, nats; for the kinds `kl …` the divergence), control_mean, control_sd, n_controls and p: (1 + controls that do at
         least as much in the same direction) / (1 + controls), one-sided: loss by ablation, divergence, or gain by steering.
     """

@@ -53,7 +53,7 @@ def replicated(
         again: outcomes of the second run, whose seeds are others; None if there is none.
 
     Returns:
-        run and the columns of ``comparison.contrasts``; run, seed, difference (the claim's contrast, primary outcome and split, mean over concepts).
+        run and the columns of ``comparison.contrasts`` but ``confirmatory``; run, seed, difference (the claim's contrast, primary outcome and split, mean over concepts).
 
     Raises:
         ValueError: if the two have a seed in common.

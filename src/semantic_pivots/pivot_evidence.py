@@ -177,7 +177,7 @@ def type_mass(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.
 
 
 def english_or_semantic(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Directions without English: mass beyond the controls of English translations, English associates and third-language translations, paired by concept.
+    """Directions without English: mass beyond the controls of English translations against English associates, third-language translations and third-language associates, paired by concept.
 
     Returns:
         source_lang, target_lang (and `all`), contrast, n (concepts that have tokens of both types), first, second (mean mass beyond control), difference, low,

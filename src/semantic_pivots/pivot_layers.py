@@ -290,7 +290,8 @@ def trace_mass(
         middle: the middle layers.
 
     Returns:
-        Those columns with model, source_lang, target_lang, concept_id in place of the item.
+        The columns of :func:`layer_mass` with model, source_lang, target_lang, concept_id in place of the item; balance_frequency and balance_norm (mean log frequency and
+        norm of the pivot tokens less those of their controls).
     """
     code, parts = module_code("pivot_layers"), []
     pivots = pivots[pivots.concept_id.isin(list(concepts))]

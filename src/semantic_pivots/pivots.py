@@ -144,7 +144,7 @@ def discover(
         Candidates, one row a concept, unordered pair of languages (lang_a, lang_b; word_a, word_b) and word that is in the top of either ranking:
         pivot, lang (its language), column (in the index), df_a, df_b, df_both (documents with the pivot and word a, word b, both),
         df_background, npmi_a, npmi_b, corrected (the paper's measure), association (ours), lift, apart_a, apart_b (shrunk NPMI where documents that
-        hold both words are left out), rank_paper, rank_ours (from 1; null beyond the top), translation (an accepted word of the concept).
+        hold both words are left out), rank_paper, rank_ours (from 1; null beyond the top), translation (an accepted word of the concept, in any form).
         Words (one row a concept and pair): n_a, n_b, n_both, n_candidates (words that stand with both, forms left out), n_forms (left
         out), enough (whether both words have the documents).
 
@@ -335,7 +335,7 @@ def ranking_agreement(pivots: pd.DataFrame, index: WordIndex, common: float = 0.
 
     Args:
         pivots: from :func:`keep`.
-        common: share of all documents from which a word counts as common.
+        common: share of all documents above which a word counts as common.
         first: how many words of the beginning of each ranking are looked at.
 
     Returns:

@@ -174,7 +174,7 @@ def ranking_sentences(table: pd.DataFrame) -> str:
     gain = whole.loc["advantage"]
     verdict = "Ours finds it earlier" if gain.low > 0 else "The paper's finds it earlier" if gain.high < 0 else "Neither finds it earlier"
     return (
-        f"Of the words in either ranking's top {text['overlap']} are in both (n = {whole.n['overlap']} concepts). Of the paper's first ten {text['common_paper']} are words that stand in at least 2 % of "
+        f"Of the words in either ranking's top {text['overlap']} are in both (n = {whole.n['overlap']} concepts). Of the paper's first ten {text['common_paper']} are words that stand in more than 2 % of "
         f"all documents, of ours {text['common_ours']}. The reciprocal rank of the concept's own word in a third language is {text['translation_paper']} in the paper's ranking, "
         f"{text['translation_ours']} in ours. {verdict}: difference {interval(gain['mean'], gain.low, gain.high)}."
     )

@@ -190,8 +190,7 @@ def compare_formats(
         n_concepts: concepts that are drawn, at most.
 
     Returns:
-        Table ``formats``: model, format, n, mean_score, mrr, top1 and their intervals as in :func:`summarise`, over all pairs, the best
-        MRR first.
+        Table ``formats``: model, format and the other columns of :func:`summarise`, over all pairs, the best MRR first.
     """
     demo = lexicon[lexicon.split == "demo"]
     shown = {c for p in task.build_prompts(lexicon, pairs[0], n_prompt_sets, seed) for c in p.demonstrations}

@@ -25,7 +25,7 @@ def curve(traces: pd.DataFrame, counts: pd.DataFrame, n_resamples: int = 500, n_
         counts: the table ``cooccurrence`` of one corpus.
 
     Returns:
-        One row a specification, in order of the AUC: the columns of ``CHOICES``, n_pos, n_neg, pivot_share (of pivot
+        One row a specification, in order of the AUC: specification (its name), the columns of ``CHOICES``, n_pos, n_neg, pivot_share (of pivot
         among the two), auc, low, high (concepts resampled), null (mean AUC with labels shuffled within frequency
         cells: what word frequency alone gives), p_perm (one-sided). Undefined values are null.
     """
