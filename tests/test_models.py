@@ -53,6 +53,13 @@ def test_checkpoints_of_the_known_corpus_are_checked(model_folder, monkeypatch, 
         checkpoints[name] = {"tokens": count, "files": {"model.safetensors": models._sha256(home / name / "model.safetensors")}}
     (home / "manifest.json").write_text(json.dumps({"checkpoints": checkpoints}))
     assert models.load("known-corpus", dtype="float32").checksum == models.load("known-corpus@tokens-2M", dtype="float32").checksum
+    with pytest.raises(models.ModelError, match=r"known-corpus/seed-1: .* 'python -m semantic_pivots.pretrain --seed 1' trains"):
+        models.load("known-corpus/seed-1")
+    shutil.copytree(home, tmp_path / "again")
+    shutil.copytree(tmp_path / "again", home / "seed-1")
+    assert models.load("known-corpus/seed-1@tokens-2M", dtype="float32").id == "known-corpus/seed-1@tokens-2M"
+    with pytest.raises(models.ModelError, match="model id 'known-corpus/other' is not known"):
+        models.load("known-corpus/other")
     with pytest.raises(models.ModelError, match="no such checkpoint; known: tokens-2M, tokens-10M"):
         models.load("known-corpus@tokens-3M", dtype="float32")
     (home / "tokens-10M" / "model.safetensors").write_bytes(b"damaged")

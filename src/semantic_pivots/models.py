@@ -3,7 +3,7 @@
 Model ids
     ``packaged:gemma-3-270m``   weights from a Python package, no model hub needed (default)
     ``packaged:smollm2-135m``   the same, English-centred second family
-    ``known-corpus[@<name>]``   the model trained on data/corpus, or one of its checkpoints (data/models)
+    ``known-corpus[/seed-<n>][@<name>]``   the model trained on data/corpus, or one trained again with another seed; or a checkpoint (data/models)
     ``hub:<id>@<revision>``     a model hub id, pinned to a revision
     ``path:<folder>``           a local folder with config, tokenizer and ``*.safetensors``
 
@@ -18,6 +18,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -313,7 +314,7 @@ def load(model_id: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto
     """Load a model by its registry id.
 
     Args:
-        model_id: ``packaged:…``, ``hub:…@revision``, ``path:…`` or ``known-corpus[@checkpoint]``.
+        model_id: ``packaged:…``, ``hub:…@revision``, ``path:…`` or ``known-corpus[/seed-N][@checkpoint]``.
         device: "auto" (a GPU where there is one), or a torch device.
         dtype: "auto" (bfloat16 where measured to be faster), "float32" or "bfloat16".
 
@@ -335,11 +336,11 @@ def load(model_id: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto
     elif kind == "path":
         folder = Path(name).expanduser()
         checksum, licence = _check_folder(folder), ""
-    elif model_id.partition("@")[0] == KNOWN_CORPUS:
-        folder, checksum = _known_corpus_folder(model_id.partition("@")[2])
+    elif re.fullmatch(rf"{KNOWN_CORPUS}(/seed-\d+)?(@.*)?", model_id):
+        folder, checksum = _known_corpus_folder(*model_id.partition("@")[::2])
         licence = "MIT; the documents it read keep theirs (data/README.md)"
     else:
-        known = f"packaged:{{{','.join(PACKAGED)}}}, hub:<id>@<revision>, path:<folder> or {KNOWN_CORPUS}[@<checkpoint>]"
+        known = f"packaged:{{{','.join(PACKAGED)}}}, hub:<id>@<revision>, path:<folder> or {KNOWN_CORPUS}[/seed-<n>][@<checkpoint>]"
         raise ModelError(f"model id {model_id!r} is not known: use {known}")
     return _load_folder(model_id, folder, checksum, licence, where, dtype)
 
@@ -413,19 +414,20 @@ def _hub_folder(name: str) -> tuple[Path, str]:
     return Path(folder), revision
 
 
-def _known_corpus_folder(name: str) -> tuple[Path, str]:
-    """Folder of the model trained on data/corpus (its last checkpoint if none is named), checked against its manifest."""
-    home = ROOT / "data" / "models" / KNOWN_CORPUS
+def _known_corpus_folder(model: str, name: str) -> tuple[Path, str]:
+    """Folder of a model trained on data/corpus (its last checkpoint if none is named), checked against its manifest."""
+    home = ROOT / "data" / "models" / model
     if not (home / "manifest.json").is_file():
-        raise ModelError(f"{KNOWN_CORPUS}: {home / 'manifest.json'} is not there. 'make pretrain' trains the model and writes it")
+        again = f"python -m semantic_pivots.pretrain --seed {model.rpartition('-')[2]}" if "/" in model else "make pretrain"
+        raise ModelError(f"{model}: {home / 'manifest.json'} is not there. '{again}' trains the model and writes it")
     checkpoints = json.loads((home / "manifest.json").read_text())["checkpoints"]
     name = name or max(checkpoints, key=lambda n: checkpoints[n]["tokens"])
     if name not in checkpoints:
-        raise ModelError(f"{KNOWN_CORPUS}@{name}: there is no such checkpoint; known: {', '.join(checkpoints)}")
+        raise ModelError(f"{model}@{name}: there is no such checkpoint; known: {', '.join(checkpoints)}")
     for file, expected in checkpoints[name]["files"].items():
         seen = _sha256(home / name / file) if (home / name / file).is_file() else "no file"
         if seen != expected:
-            raise ModelError(f"{KNOWN_CORPUS}@{name}: {file} is damaged (sha256 {seen}, expected {expected}). Restore it: git checkout -- {home}")
+            raise ModelError(f"{model}@{name}: {file} is damaged (sha256 {seen}, expected {expected}). Restore it: git checkout -- {home}")
     return home / name, _check_folder(home / name)
 
 

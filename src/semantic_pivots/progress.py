@@ -56,7 +56,7 @@ class Follower(threading.Thread):
 
     def run(self) -> None:
         """Follow the file until :meth:`stop`."""
-        started, shown, description = time.time(), 0.0, None
+        started, shown, description, done = time.time(), 0.0, None, 0
         while not self.ended.wait(INTERVAL):
             if not self.path.exists() or not (lines := self.path.read_text().splitlines()):
                 continue
@@ -64,8 +64,9 @@ class Follower(threading.Thread):
                 state = json.loads(lines[-1])
             except json.JSONDecodeError:  # half a line: the next look sees it whole
                 continue
-            if state["description"] != description:
+            if state["description"] != description or (state["done"] or 0) < done:  # another loop, or the same once more
                 description, started = state["description"], state["time"]
+            done = state["done"] or 0
             text = f"    {describe(state, time.time() - started)}"
             if self.stream.isatty():
                 self.stream.write("\r\033[K" + text[:118])
