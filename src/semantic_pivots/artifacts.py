@@ -58,7 +58,6 @@ PACKAGES = (
 
 # Columns a table must have; more are welcome.
 SCHEMAS: dict[str, tuple[str, ...]] = {
-    "items": ("source_lang", "target_lang", "concept_id", "source_word", "target_word", "distractors"),
     "prompts": ("model", "source_lang", "target_lang", "prompt_set", "prefix", "line", "joiner"),
     "scores": (
         "model", "source_lang", "target_lang", "concept_id", "source_word", "target_word", "n_target_tokens", "distractors",
@@ -122,15 +121,16 @@ def notebooks_folder(profile: str) -> Path:
 def input_files(name: str, profile: str) -> list[Path]:
     """Files behind the name of an input: the lexicon, the corpus, the held-out sentences, the known-corpus model, or a table of results."""
     fixed = {
-        "lexicon": "lexicon.parquet",
-        "corpus": "corpus/*.parquet",
-        "corpus_dictionary": "corpus_dictionary.parquet",
-        "forms": "forms.parquet",
-        "parallel": "heldout/parallel.parquet",
-        "known_corpus": "models/known-corpus/*.*",  # the manifest there holds the checksums of the checkpoints
+        "lexicon": ["lexicon.parquet"],
+        "corpus": ["corpus/*.parquet"],
+        "corpus_dictionary": ["corpus_dictionary.parquet"],
+        "forms": ["forms.parquet"],
+        "parallel": ["heldout/parallel.parquet"],
+        # the manifests there hold the checksums of the checkpoints
+        "known_corpus": ["models/known-corpus/*.*", "models/known-corpus/seed-*/*.*"],
     }
     if name in fixed:
-        return sorted(p for p in (ROOT / "data").glob(fixed[name]) if p.is_file())
+        return sorted(p for pattern in fixed[name] for p in (ROOT / "data").glob(pattern) if p.is_file())
     path = results_folder(profile) / f"{name}.parquet"
     return [path] if path.is_file() else []
 
