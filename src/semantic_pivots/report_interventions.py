@@ -132,15 +132,15 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
             else "beyond geometry, no harm is shown"
         )
         text += (
-            f" Against directions with exactly the pivots' cosines to the target the difference is **{difference_text(exact)}** ({p_value(exact.p)}): {left}. "
+            f" Against directions with exactly the pivots' cosines to the target the difference is **{difference_text(exact)}** ({p_value(exact.p)}): {left}."
         )
     shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
     if shuffled is not None:
-        text += f"Another concept's pivots, not matched, do {control_text(shuffled)}. "
+        text += f" Another concept's pivots, not matched, do {control_text(shuffled)}."
     source = effect_row(effects, kind="ablation", what="source", control="")
     target = effect_row(effects, kind="ablation", what="target", control="")
     if span == "english" and source is not None and target is not None:
-        text += f"For comparison: the source word's tokens {mean_text(source)}, the target token itself {mean_text(target)}."
+        text += f" For comparison: the source word's tokens {mean_text(source)}, the target token itself {mean_text(target)}."
     ends = [(end, effect_row(effects, kind="ablation", what=span, control=f"{end} span")) for end in ("source", "target")]
     if paired := [f"the {end}'s {difference_text(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
         text += f" On the same items, {name} cost the target more (−) or less (+) than {' and '.join(paired)}."
@@ -165,7 +165,7 @@ def later_blocks(effects: pd.DataFrame, alpha: float = 0.05) -> str:
     )
 
 
-def use_sentences(effects: pd.DataFrame, layer: int) -> str:
+def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str:
     """Whether later blocks use what was taken out, or the target merely shares a direction with it."""
     whole, direct, later = (
         effect_row(effects, kind=k, what="english", control="matched", layer=layer)
@@ -180,8 +180,8 @@ def use_sentences(effects: pd.DataFrame, layer: int) -> str:
                 f"({p_value(beside.p)}, n = {beside.n}), so what "
                 + (
                     "is not shared with the target matters too."
-                    if beside.difference_high < 0
-                    else "they do beside their part along the target is no more than any other word does."
+                    if beside.difference_high < 0 and beside.p < alpha
+                    else "they do beside their part along the target is not told apart from what any other word does."
                 )
                 + _with_the_shared_part(effects, span)
             )
