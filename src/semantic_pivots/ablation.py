@@ -203,7 +203,7 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
     lm, facts = subject.lm, subject.facts
     sequences, first_tokens = interventions.answer_sequences(lm, prompt, items.source_word.tolist(), items.target_word.tolist())
     answers, targets = interventions.read_answers(lm, sequences), torch.tensor(first_tokens, device=lm.device)
-    (main, few, kl), described = (Spans(len(items), facts.directions.shape[1]) for _ in range(3)), []
+    (main, few, kl, ends), described = (Spans(len(items), facts.directions.shape[1]) for _ in range(4)), []
     n_few = min(plan.n_few_concepts, len(items))
     cosines = (facts.directions @ facts.directions[first_tokens].T).T.contiguous().numpy()
     for i, concept_id in enumerate(items.concept_id):
@@ -225,23 +225,29 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
                 describe(facts, x, first_tokens[i]).assign(item=i, span=name, control=c, number=range(len(x)))
                 for c, x in (("own", np.array([ids])), ("matched", matched))
             ]
-            # of the others' pivots what is none of its own
-            others = [[t for t in sets[(i + j) % len(sets)] if t not in ids] for j in range(1, len(sets))]
+            # of the others' pivots what is none of its own, and akin to none of its words
+            barred = {*ids, *facts.related(subject.words(concept_id)).tolist()}
+            others = [[t for t in sets[(i + j) % len(sets)] if t not in barred] for j in range(1, len(sets))]
+            others = [o for o in others if o]
             donors = _donors(facts, others, len(ids), plan.n_built)
             if len(donors):
-                main.add(i, name, "transplanted", transplant(own.expand(len(donors), -1, -1), target.expand(len(donors), -1), donors))
-            for number, other in enumerate([o for o in others if o][: plan.n_shuffled]):
+                built = transplant(own.expand(len(donors), -1, -1), target.expand(len(donors), -1), donors)
+                main.add(i, name, "transplanted", built)
+                ends.add(i, name, "transplanted", built)
+            for number, other in enumerate(others[: plan.n_shuffled]):
                 main.add(i, name, "shuffled", facts.directions[other])
                 described.append(describe(facts, np.array([other]), first_tokens[i]).assign(item=i, span=name, control="shuffled", number=number))
             main.add(i, f"{name} beside target", "own", _beside(own, target))
             main.add(i, f"{name} beside target", "matched", _beside(controls[: plan.n_built], target))
-            for held in () if place else (few, kl):
+            for held in (ends,) if place else (few, kl):
                 held.add(i, name, "own", own)
                 held.add(i, name, "matched", controls[: plan.n_few])
     runs, some, short = [_run(lm, answers, main, plan.first, plan.last, "main")], _first(answers, n_few), few.first(n_few)
     for layer in sorted({plan.first, *plan.layers}):
         where, held = (answers, few) if layer == plan.first else (some, short)
         runs += [_run(lm, where, held, layer, layer, "layer"), _run(lm, where, held.without("target"), layer, layer, "direct")]
+    # after the last block nothing is computed any more: what all pivot layers lose beyond it is what later blocks can have used
+    runs.append(_run(lm, answers, ends, lm.n_layers - 1, lm.n_layers - 1, "layer"))
     if not described:
         raise ValueError(
             f"none of the {len(items)} words from {items.source_lang.iloc[0]} into {items.target_lang.iloc[0]} has a pivot token that could be taken out; take more concepts"

@@ -100,14 +100,19 @@ def english_forms(subject: Subject, items: pd.DataFrame, most: int) -> list[list
 
 
 def table_pivots(subject: Subject, items: pd.DataFrame, pivots: pd.DataFrame, most: int) -> list[list[int]]:
-    """Tokens of discovered pivots: of the words that were kept in the table ``pivots``, in its order, the most frequent token that starts each."""
-    kept = pivots[pivots.kept].groupby(["source_lang", "target_lang", "concept_id"], sort=False).pivot.agg(list)
+    """Tokens of discovered pivots: of the words that were kept in the table ``pivots``, in its order, the most frequent token that starts each.
+
+    Only words of a third language: other words of the source or target language say too much of the two themselves. Tokens akin to a word of
+    either (:meth:`.control_spans.TokenFacts.related`) are left out too, as they are among the controls.
+    """
+    third = pivots.kept & (pivots.lang != pivots.source_lang) & (pivots.lang != pivots.target_lang)
+    kept = pivots[third].groupby(["source_lang", "target_lang", "concept_id"], sort=False).pivot.agg(list)
     found = []
     for c, a, b in items[["concept_id", "source_lang", "target_lang"]].itertuples(index=False):
-        ids = []
+        ids, akin = [], set(subject.facts.related(subject.words(c, a, b)).tolist())
         for word in kept.get((a, b, c), []):
-            starts = pivot_tokens(subject.facts, subject.whole_starts([word]), subject.words(c, a, b), 1)
-            ids += [i for i in starts if i not in ids]
+            starts = [i for i in subject.whole_starts([word]) if i not in akin]
+            ids += [i for i in pivot_tokens(subject.facts, starts, subject.words(c, a, b), 1) if i not in ids]
             if len(ids) == most:
                 break
         found.append(ids)
