@@ -66,8 +66,8 @@
 # The synthetic twins: `n_twins` of each of three worlds, each with `twin_n_concepts` test concepts beside `twin_n_demos` others, trained for `twin_steps` steps
 # and scored after each share of them in `twin_stages`; `n_redraws` is how often the groups of a twin are drawn anew to count false positives.
 #
-# The second half: `n_intervened` is how many concepts are intervened on in each of `intervention_pairs`, `n_discovered` on how many of them the discovered
-# pivots are taken out, and `n_blockwise` on how many spans are taken out block by block. `pivot_depth` bounds the pivot layers as shares of the
+# The second half: `n_intervened` is how many concepts are intervened on in each of `intervention_pairs`, `n_discovered` for how many of them the discovered
+# pivots are taken out, `n_blockwise` for how many spans are taken out block by block. `pivot_depth` bounds the pivot layers as shares of the
 # network's depth; `steering_doses` are in lengths of the state. `linked_concept` is the word whose translations are shown one by one, as in notebook 04.
 
 # %% tags=["parameters"]
@@ -423,14 +423,14 @@ report_causal.label_table(labels)
 #
 # | intervention | if the pivot is a step on the way | if it only lies nearby |
 # |---|---|---|
-# | **take it out:** project the pivot tokens out of the state | the translation suffers more than without equally near tokens | no more than with them |
+# | **take it out:** project the pivot tokens out of the state | the translation suffers more than without equally near tokens, and more than after the last block, where nothing follows | no more than with them, or no more than there |
 # | **put it in:** replace the state by that of another concept's run | some layers hold the concept before the language | concept and language come together, or the language first |
 # | **add it:** push a failing item along its pivot | the right word rises, more than by any other push | the pivot itself is said |
 #
 # Everything happens at the *answer position*, the last one before the translation's first real token (after a bare space, where the
 # tokenizer puts one before Chinese and Japanese words); prompts of different lengths are aligned by that role. The outcome is the
 # log-odds of the first token of the target word against all others, in nats. Directions are those without English, for there
-# English can be nothing but a pivot.
+# English is neither read nor asked for.
 
 # %%
 from semantic_pivots import ablation, corpus, effects, figures_interventions, patching, report_claims, report_interventions, subjects
@@ -447,8 +447,10 @@ main_subject, main_items = trials[model]
 # ## Which tokens, and which direction
 #
 # **Tokens.** Two sets of pivots for every item. *English forms:* tokens that start an accepted English word of the concept. *Discovered
-# pivots:* words that stand with both words in documents (notebook 04), each by its most frequent token. A token
-# that is written like a form of the source or target word, or begins one with four letters, is no pivot: in fr → ja, *table* is French.
+# pivots:* words of a third language, English or the fourth, that stand with both words in documents (notebook 04), each by its most frequent token; most
+# items have a translation among them. A token
+# that is written like a form of the source or target word, or begins one with four letters, is no pivot: in fr → ja, *table* is French. Of the discovered ones, tokens that begin
+# like such a form, or share a Chinese character with it, are left out as well.
 #
 # **Direction.** The lens reads a token $t$ off a state $x$ as $u_t \cdot \mathrm{norm}(x)$. The final norm is linear up to one scalar,
 # $\mathrm{norm}(x) = Mx / s(x) + b$, so what carries the token is $M^\top u_t$, and not the row $u_t$ of the unembedding; that the embedding is
@@ -484,8 +486,10 @@ display(shown, Markdown(text))
 # - **matched tokens:** `n_control_spans` spans of real tokens (five where single blocks, doses and unrelated text are looked at), of the same number and script, nearest in corpus frequency, rank in the vocabulary,
 #   length, cosine to the target's direction, and cosine among themselves; no token of the concept's words in any language, nor one that begins like them;
 # - **same geometry:** built directions with *exactly* the pivots' cosines to the target and among themselves, the rest lent by other
-#   concepts' pivots. Matching runs out of tokens where the English word is one of the nearest there are; this cannot;
+#   concepts' pivots that are none of its own and akin to none of its words. Matching runs out of tokens where the English word is one of the nearest there are; this cannot;
 # - **another concept's pivots,** not matched: the usual control, to see what matching changes.
+#
+# A difference counts where its interval over concepts and the test by sign flips both say so.
 
 # %%
 held_out = pd.read_parquet(artifacts.ROOT / "data" / "heldout" / "parallel.parquet")
@@ -497,15 +501,16 @@ store.write("span_balance", balance, [lm.facts() for lm in lms.values()], ["lexi
 report_interventions.balance_text(balance[(balance.model == model) & (balance.control == "matched")])
 
 # %% [markdown]
-# The last column is the difference in standard deviations of the pivots' own values: 0 is perfect, .1 good. Where the *cosine of span and target* is negative,
-# the controls point less at the target than the pivots do, which makes pivots look worse; the built controls remove this.
+# The last column is the difference in standard deviations of the pivots' own values: 0 is perfect, .1 good; some lie beyond. Where it is negative
+# for the *cosine of span and target*, the controls point less at the target than the pivots do, which makes pivots look worse; the built controls remove this. What no control holds fast is how much
+# of the span a state has in it: if it holds the English word, it has more along that than along another concept's, and loses more of whatever lies near. So a difference is not yet a use.
 
 # %%
 settings = {"n_resamples": n_resamples, "seed": seed}
 found = effects.effects(effects.item_table(ablations), n_permutations=n_permutations_groups, **settings)
 own = found[found.model == model]
 fig, axes = figures_interventions.ablation(own)
-figures.save(fig, "06_ablation", own[own.kind == "ablation"], profile, model)
+figures.save(fig, "06_ablation", own[own.kind.isin(["ablation", effects.BEYOND_LAST])], profile, model)
 
 # %%
 display(Markdown(report_interventions.ablation_sentences(own) + "\n\n" + report_interventions.ablation_sentences(own, "discovered")))
@@ -521,9 +526,9 @@ report_interventions.word_table(ablation.follow_word(main_subject, concept, test
 # %% [markdown]
 # ### Is it used, or does it only share a direction?
 #
-# That the translation suffers does not yet make the pivot a step. The English and the target word of a concept lie near each other, and the state
-# moves along both. Two checks. First, the part of the pivots along the target is left in, and only what is beside it taken
-# out. Second, the span is taken out after a single block, and what later blocks make of the lack is set apart from what the lack
+# That the translation suffers does not yet make the pivot a step. The English and the target word of a concept lie near each other, and what is taken
+# out along the one is partly taken out along the other. Three checks. First, the part of the pivots along the target is left in, and only what is beside it taken
+# out. Second, what is lost after the last block alone, where nothing follows that could use it, is taken off. Third, the span is taken out after a single block, and what later blocks make of the lack is set apart from what the lack
 # does by itself: for the latter, all later blocks are held at what they wrote before. After the last block nothing follows, so there its value is 0 by construction.
 
 # %%
@@ -567,7 +572,7 @@ figures.save(fig, "06_patching", curves[curves.model == model], profile, model)
 display(Markdown(report_interventions.patch_sentences(curves[curves.model == model], crossings[crossings.model == model])))
 
 # %% [markdown]
-# A block that is named here is the first of those that were tried (the points of the figure) from which on it holds. After the last block the answer is the other run's own by construction.
+# A block that is named here is the first of those that were tried (the points of the figure) after which it holds. After the last block the answer is the other run's own by construction.
 # The name of the target language is the word right before this position and the concept's word is not; the order is to be read with that in mind.
 #
 # ## Adding the pivot
@@ -613,7 +618,7 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 # ## Claim by claim
 #
 # What the paper says, or what follows from it, and what stands here, each with its number from the tables of this and earlier notebooks. *Replicates* means that it stands with our
-# controls, *with a correction* that a part of it does, *not on this model* that the controls do as well or the sign is other. One small
+# controls, *with a correction* that a part of it does, *not on this model* that the controls do as well, that the sign is other, or that no effect was found where one like the twins' would more likely than not have been. One small
 # model is no verdict on large ones. The two claims about meetings rest on the experiment of the first half; where it found nothing and an effect as large as
 # the twins' at the model's level is not excluded, the verdict is *cannot be told*; so it is where what was found has another explanation.
 

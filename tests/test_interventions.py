@@ -301,6 +301,10 @@ def test_ablations_beside_their_controls(subject, items, store):
     assert set(table.experiment) == {"main", "layer", "direct", "dose", "kl own", "kl other", "kl text"}
     assert (table[table.experiment.str.startswith("kl")].delta > -1e-5).all() and table.removed.dropna().between(0, 1 + 1e-6).all()
     beside = effects.item_table(table)
+    rest = beside[(beside.kind == effects.BEYOND_LAST) & (beside.control == "transplanted")]
+    assert rest.groupby("what").size().to_dict() == {"english": 5, "discovered": 4}  # English: where single blocks are looked at
+    built = table[(table.span == "english") & (table.control == "transplanted") & (table.concept_id == "c3.n")].set_index(["experiment", "number"]).delta
+    assert rest[rest.what == "english"].set_index("concept_id").control_mean["c3.n"] == pytest.approx((built["main"] - built["layer"]).mean(), abs=1e-5)
     one = beside[(beside.kind == "ablation") & (beside.what == "english") & (beside.control == "matched")].set_index("concept_id").loc["c3.n"]
     own = main[(main.concept_id == "c3.n") & (main.control == "own")].delta.item()
     controls = main[(main.concept_id == "c3.n") & (main.control == "matched")].delta

@@ -16,6 +16,7 @@ __all__ = ["item_table", "effects", "sign_flip", "patch_curves", "crossings", "s
 
 ITEM = ["model", "source_lang", "target_lang", "concept_id"]
 WHAT = ["kind", "what", "layer", "last_layer", "n_directions", "dose"]
+BEYOND_LAST = "ablation, less the last block alone"
 EXPERIMENTS = {"main": "ablation", "layer": "one block", "direct": "one block, directly", "dose": "number of directions"}
 
 
@@ -41,10 +42,15 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
     same = [*ITEM, "span", "control", "number", "layer"]
     later = ablated[ablated.experiment == "layer"].merge(ablated[ablated.experiment == "direct"][[*same, "delta"]], on=same, suffixes=("", "_direct"))
     later = later.assign(delta=later.delta - later.delta_direct, kind="one block, through later blocks")
+    # after the last block nothing is computed any more: what all pivot layers lose beyond it is what later blocks can have used
+    main, same = ablated[ablated.experiment == "main"], [*ITEM, "span", "control", "number"]
+    last = ablated[(ablated.experiment == "layer") & (ablated.layer == ablated.groupby("model").layer.transform("max"))]
+    beyond = main.merge(last[[*same, "delta"]], on=same, suffixes=("", "_last"))
+    beyond = beyond.assign(delta=beyond.delta - beyond.delta_last, kind=BEYOND_LAST)
     # the item's own source and target spans stand beside its pivots as well
-    main = ablated[(ablated.experiment == "main") & (ablated.control == "own")]
+    main = main[main.control == "own"]
     ends = [main[main.span == end].assign(control=f"{end} span", what=what) for end in ("source", "target") for what in ("english", "discovered")]
-    tables = [_beside_controls(pd.concat([ablated, later, *ends], ignore_index=True))]
+    tables = [_beside_controls(pd.concat([ablated, later, beyond, *ends], ignore_index=True))]
     if steered is not None:
         tables.append(_beside_controls(steered.assign(kind="steering", what="pivot direction", last_layer=steered.layer, n_directions=1, sign=1)))
     if patches is not None:

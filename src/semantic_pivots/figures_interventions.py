@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .effects import BEYOND_LAST
 from .figures import COLORS
 from .report import short_name
 
@@ -52,6 +53,8 @@ def _label(direction: str) -> str:
 
 def _points(ax: Axes, rows: pd.DataFrame, order: list[str], shift: float, prefix: str, style: tuple[str, str, str], fill: bool = True) -> None:
     """Means with intervals, one a direction, on a vertical list of directions."""
+    if rows.empty:
+        return
     color, marker, label = style
     names = {
         "": ("mean", "low", "high"),
@@ -70,28 +73,34 @@ def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         effects: of ``effects.effects``, one model.
     """
     rows, order = effects[effects.kind == "ablation"], _order(effects)
-    fig, axes = plt.subplots(1, 2, figsize=(10, 0.62 * len(order) + 1.6), sharey=True, layout="constrained", width_ratios=[1.25, 1])
-    spans = [s for s in ("english", "discovered") if s in set(rows.what)]
-    for k, span in enumerate(spans):
-        own = rows[(rows.what == span) & (rows.control == "matched")]
-        _points(axes[0], own, order, -0.3 + 0.12 * k, "", SPAN_STYLE[span])
+    fig, axes = plt.subplots(1, 2, figsize=(10, 0.72 * len(order) + 2.1), sharey=True, layout="constrained", width_ratios=[1.15, 1])
+    # on the right: the control, its marker, whose span, the control's name in the table, the table's kind of row
+    compared = (
+        ("matched tokens", "o", "", "matched", "ablation"),
+        ("same geometry, other concept", "P", "", "transplanted", "ablation"),
+        ("the same, less the last block alone", "^", "", "transplanted", BEYOND_LAST),
+        ("matched, part along the target left in", "s", " beside target", "matched", "ablation"),
+    )
+    for k, span in enumerate(s for s in ("english", "discovered") if s in set(rows.what)):
         color, marker, name = SPAN_STYLE[span]
-        _points(axes[1], own, order, -0.28 + 0.12 * k, "difference", (color, marker, f"{name} − matched tokens"))
-        exact = rows[(rows.what == span) & (rows.control == "transplanted")]
-        _points(axes[1], exact, order, -0.04 + 0.12 * k, "difference", (color, "P", f"{name} − same geometry, other concept"))
-        beside = rows[(rows.what == f"{span} beside target") & (rows.control == "matched")]
-        _points(axes[1], beside, order, 0.2 + 0.12 * k, "difference", (color, "s", f"{name} − matched tokens, both beside the target"), fill=False)
-    _points(axes[0], rows[(rows.what == "source") & (rows.control == "")], order, -0.05, "", SPAN_STYLE["source"])
-    for k, control in enumerate(("matched", "transplanted", "shuffled")):
-        _points(axes[0], rows[(rows.what == "english") & (rows.control == control)], order, 0.09 + 0.12 * k, "control", CONTROL_STYLE[control], fill=False)
+        own = rows[(rows.what == span) & (rows.control == "matched")]
+        label = f"{name} (n = {own.n[own.direction == 'all'].max():.0f} concepts)"
+        _points(axes[0], own, order, -0.3 + 0.36 * k, "", (color, marker, label))
+        for j, control in enumerate(("matched", "transplanted")):
+            drawn = rows[(rows.what == span) & (rows.control == control)]
+            _points(axes[0], drawn, order, -0.2 + 0.36 * k + 0.1 * j, "control", (color, "vP"[j], f"{name}: {CONTROL_STYLE[control][2]}"), fill=False)
+        for j, (control, symbol, what, column, kind) in enumerate(compared):
+            drawn = effects[(effects.kind == kind) & (effects.what == f"{span}{what}") & (effects.control == column)]
+            _points(axes[1], drawn, order, -0.38 + 0.22 * j + 0.1 * k, "difference", (color, symbol, f"{name} − {control}"), fill=not k)
+    _points(axes[0], rows[(rows.what == "source") & (rows.control == "")], order, 0.4, "", SPAN_STYLE["source"])
     for ax, title in zip(axes, ("change of the target's log-odds (nats)", "beyond controls (nats)")):
         ax.axvline(0, color="0.5", ls="--", lw=1)
         ax.set(xlabel=title, ylim=(len(order) - 0.5, -0.5))
         for y in np.arange(0.5, len(order) - 1):
             ax.axhline(y, color="0.92", lw=0.8, zorder=0)
     axes[0].set_yticks(range(len(order)), [_label(d) for d in order])
-    for ax, place in zip(axes, ("outside upper left", "outside lower right")):
-        fig.legend(*ax.get_legend_handles_labels(), loc=place, ncols=3 if ax is axes[0] else 2, frameon=False, fontsize=7.5)
+    for ax in axes:
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=1, frameon=False, fontsize=7.5)
     return fig, axes
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from .report import interval, short_name
-from .report_interventions import best_dose, difference_text, effect_row, mean_text
+from .report_interventions import SPANS, best_dose, difference_text, effect_row, harms, mean_text
 from .task import LANGUAGES
 
 __all__ = ["VERDICTS", "TABLES", "claims_table", "claims_view", "claims_markdown", "verdict_sentence"]
@@ -141,11 +141,20 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
     matched, exact = (effect_row(effects, kind="ablation", what="english", control=c) for c in ("matched", "transplanted"))
     beside = effect_row(effects, kind="ablation", what="english beside target", control="matched")
     if matched is not None and exact is not None and beside is not None:
-        hurts = matched.difference_high < 0 and exact.difference_high < 0
-        number = f"{difference_text(matched)} nats beyond matched, {difference_text(exact)} beyond same geometry; without the part along the target {difference_text(beside)}"
-        verdict = True if hurts and beside.difference_high < 0 else None if hurts else False
-        number += f" (n = {matched.n} concepts)"
-        rows.append(("The translation depends on the pivot", FOLLOWS, "English forms taken out at the pivot layers", number, verdict, "06"))
+        hurts, told = harms(matched) and harms(exact), []
+        for span, name in SPANS.items():
+            found = [
+                effect_row(effects, kind="ablation", what=w, control=c)
+                for w, c in ((span, "matched"), (span, "transplanted"), (f"{span} beside target", "matched"))
+            ]
+            if all(row is not None for row in found):
+                numbers = [
+                    f"{difference_text(row)} {what}"
+                    for row, what in zip(found, ("nats beyond matched", "beyond same geometry", "with the part along the target left in"))
+                ]
+                told.append(f"{name} {', '.join(numbers)} (n = {found[0].n} concepts)")
+        verdict = True if hurts and harms(beside) else None if hurts else False
+        rows.append(("The translation depends on the pivot", FOLLOWS, "pivots taken out at the pivot layers", "; ".join(told), verdict, "06"))
     both = crossings[crossings.kind == "both"].set_index("measure").layer
     if len(both):
         number = f"concept from block {_block(both.concept)}, language from block {_block(both.language)}"

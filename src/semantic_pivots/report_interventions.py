@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .association import holm
+from .effects import BEYOND_LAST
 from .report import interval, short_name
 from .report_behavior import p_value
 
@@ -22,10 +23,11 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["effect_row", "best_dose", "mean_text", "difference_text"]
+__all__ += ["effect_row", "harms", "best_dose", "mean_text", "difference_text", "SPANS"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
-HARDER = (("same geometry", "", "transplanted"), ("beside the part along the target", " beside target", "matched"))
+OTHERS = (("same geometry", "", "transplanted"), ("with the part along the target left in", " beside target", "matched"))
+SPANS = {"english": "English forms", "discovered": "discovered pivots"}
 COVARIATES = {
     "n_directions": "directions",
     "frequency": "log corpus frequency",
@@ -41,6 +43,11 @@ def effect_row(effects: pd.DataFrame, **where) -> pd.Series | None:
     where = {"direction": "all"} | where
     rows = effects[np.logical_and.reduce([effects[c] == v for c, v in where.items()])]
     return rows.iloc[0] if len(rows) else None
+
+
+def harms(row: pd.Series | None, alpha: float = 0.05) -> bool:
+    """Whether a difference is below zero by its interval and by its test both."""
+    return row is not None and bool(row.difference_high < 0 and row.p < alpha)
 
 
 def best_dose(effects: pd.DataFrame, control: str = "transplanted") -> pd.Series | None:
@@ -72,10 +79,10 @@ def pivot_sentence(pivots: dict[str, list[list[int]]], items: pd.DataFrame, n_se
         sizes = np.array([len(s) for s in sets])[have]
         parts.append(f"{names.get(name, name)}: {have.sum()} of {len(have)} items, {np.median(sizes) if len(sizes) else 0:.0f} tokens each (median)")
     n = items.concept_id.nunique()
-    second = f" Of the discovered pivots at most the first {n_second} concepts are looked at." if "discovered" in pivots else ""
+    second = f" Of the discovered pivots those of the first {n_second} concepts are looked at." if "discovered" in pivots and n_second < n else ""
     return (
         f"{len(items)} items: {n} concepts in {items.groupby(['source_lang', 'target_lang']).ngroups} directions; the model's first token is right for "
-        f"{items.correct.mean():.0%}. With pivot tokens that are no word of the source or target language: {'; '.join(parts)}.{second} The others are left out of "
+        f"{items.correct.mean():.0%}. With pivot tokens that are no form of the concept's own words in the source or target language: {'; '.join(parts)}.{second} The others are left out of "
         "what concerns pivots, and not replaced."
     )
 
@@ -124,15 +131,9 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
         f"a difference of {difference_text(matched)} ({p_value(matched.p)}, sign flips), below zero with Holm-adjusted p < {alpha:g} in {worse} of {len(singles)} directions."
     )
     if exact is not None:
-        left = (
-            "of what the pivots do beyond matched tokens, a part is geometry"
-            if matched.difference < exact.difference and exact.difference_high < 0
-            else "geometry does not account for it"
-            if exact.difference_high < 0
-            else "beyond geometry, no harm is shown"
-        )
         text += (
-            f" Against directions with exactly the pivots' cosines to the target the difference is **{difference_text(exact)}** ({p_value(exact.p)}): {left}."
+            f" Directions with exactly the pivots' cosines to the target and among themselves do {control_text(exact)}; beyond them the difference is "
+            f"**{difference_text(exact)}** ({p_value(exact.p)})."
         )
     shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
     if shuffled is not None:
@@ -142,8 +143,8 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
     if span == "english" and source is not None and target is not None:
         text += f" For comparison: the source word's tokens {mean_text(source)}, the target token itself {mean_text(target)}."
     ends = [(end, effect_row(effects, kind="ablation", what=span, control=f"{end} span")) for end in ("source", "target")]
-    if paired := [f"the {end}'s {difference_text(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
-        text += f" On the same items, {name} cost the target more (−) or less (+) than {' and '.join(paired)}."
+    if paired := [f"without the {end}'s tokens is {difference_text(r)} ({p_value(r.p)}, n = {r.n})" for end, r in ends if r is not None]:
+        text += f" On the items that have both, the change without {name} less that {', and less that '.join(paired)}."
     return text
 
 
@@ -171,20 +172,7 @@ def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str
         effect_row(effects, kind=k, what="english", control="matched", layer=layer)
         for k in ("one block", "one block, directly", "one block, through later blocks")
     )
-    parts = []
-    for span, name in (("english", "English forms"), ("discovered", "discovered pivots")):
-        beside = effect_row(effects, kind="ablation", what=f"{span} beside target", control="matched")
-        if beside is not None:
-            parts.append(
-                f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
-                f"({p_value(beside.p)}, n = {beside.n}), so what "
-                + (
-                    "is not shared with the target matters too."
-                    if beside.difference_high < 0 and beside.p < alpha
-                    else "they do beside their part along the target is not told apart from what any other word does."
-                )
-                + _with_the_shared_part(effects, span)
-            )
+    parts = [said for span in SPANS if (said := _use(effects, span, alpha))]
     if later is not None:
         parts.append(
             f"Taken out after block {layer + 1} alone, English costs {mean_text(whole)} ({difference_text(whole)} beyond matched tokens). Held fast, later blocks would leave {mean_text(direct)} of it "
@@ -193,13 +181,34 @@ def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str
     return " ".join(parts)
 
 
-def _with_the_shared_part(effects: pd.DataFrame, span: str) -> str:
-    """Whether a span costs more than what lies as near to the target, in a sentence that goes on from the part beside the target."""
-    exact = effect_row(effects, kind="ablation", what=span, control="transplanted")
-    if exact is None:
-        return ""
-    end = "so nearness to the target is not all of it." if exact.difference_high < 0 else "so nearness to the target can be all of it."
-    return f" Together with that part they cost {difference_text(exact)} beyond directions of the same geometry, {end}"
+def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
+    """Two checks on a span: beside its part along the target, and beyond what the last block alone loses, after which nothing is computed."""
+    said, name = [], SPANS[span]
+    beside = effect_row(effects, kind="ablation", what=f"{span} beside target", control="matched")
+    if beside is not None:
+        end = "so what is not shared with the target matters too" if harms(beside, alpha) else "which is not told apart from what any other word does"
+        said.append(
+            f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
+            f"({p_value(beside.p)}, n = {beside.n}), {end}."
+        )
+    controls = {"matched": "matched tokens", "transplanted": "directions of the same geometry"}
+    last = effects.layer[effects.kind == "one block"].max()
+    alone = {c: effect_row(effects, kind="one block", what=span, control=c, layer=last) for c in controls}
+    rest = {c: effect_row(effects, kind=BEYOND_LAST, what=span, control=c) for c in controls}
+    told = [c for c in controls if alone[c] is not None and rest[c] is not None]
+    if told:
+        lost = " and ".join(f"{difference_text(alone[c])} beyond {controls[c]}" for c in told)
+        added = " and ".join(f"{difference_text(rest[c])} beyond {controls[c]} ({p_value(rest[c].p)})" for c in told)
+        shown = sum(harms(rest[c], alpha) for c in told)
+        end = (
+            "so later blocks use what was taken out"
+            if shown == len(told)
+            else "which the two controls do not agree on"
+            if shown
+            else "so a use by later blocks is not shown"
+        )
+        said.append(f"After the last block nothing follows that could use them: taken out there alone, they cost {lost}. All pivot blocks add {added}, {end}.")
+    return " ".join(said)
 
 
 def reach_sentences(effects: pd.DataFrame) -> str:
@@ -317,16 +326,23 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
     )
     parts = []
     if matched is not None and exact is not None:
-        above = f"{difference_text(matched)} nats beyond matched tokens and {difference_text(exact)} beyond directions of the same geometry (n = {matched.n} concepts)"
+        told = []
+        for span, name in SPANS.items():
+            rows = [effect_row(effects, kind="ablation", what=span, control="matched"), *_others(effects, span)[0]]
+            if len(rows) == 3 and rows[0] is not None:
+                costs = f"{difference_text(rows[0])} nats beyond matched tokens, {difference_text(rows[1])} beyond directions of the same geometry"
+                told.append(
+                    f"{name} {costs}, {difference_text(rows[2])} with the part along the target left in ({p_value(rows[2].p)}, n = {rows[0].n} concepts)"
+                )
+        used = effect_row(effects, kind=BEYOND_LAST, what="english", control="transplanted")
         parts.append(
-            f"**Taken out,** English forms cost the translation {above}"
+            f"**Taken out,** pivots cost the translation: {'; '.join(told)}. "
+            + ("What lies beside the target's direction is used as well" if harms(beside) else "A use beside the target's direction is not shown")
             + (
-                f"; what lies beside the target's direction costs {difference_text(beside)}"
-                + (", so it is used for more than what it shares with the target." if beside.difference_high < 0 else ", so a use of its own is not shown.")
-                if beside is not None
+                f"; what English costs beyond the same geometry and beyond the last block alone, after which nothing is computed, is {difference_text(used)} ({p_value(used.p)})."
+                if used is not None
                 else "."
             )
-            + (f" Discovered pivots: {harder}." if (harder := _harder(effects, "discovered")[1]) else "")
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
@@ -345,7 +361,13 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
     if best is not None:
         parts.append(
             f"**Added** where the model fails, the pivot moves the right word by {mean_text(best)} nats at its best dose, {difference_text(best)} beyond a direction as near to the target (n = {best.n} concepts)"
-            + (": it helps more than its nearness does." if best.difference_low > 0 else ": no more than its nearness does.")
+            + (
+                ": it helps more than its nearness does."
+                if best.difference_low > 0
+                else f": less than a direction that is only as near ({control_text(best)})."
+                if best.difference_high < 0
+                else ": no more than its nearness does."
+            )
         )
     return "\n".join(f"* {p}" for p in parts)
 
@@ -355,21 +377,21 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     row = effect_row(effects, kind="ablation", what="english", control="matched")
     if row is None:
         return "In the known-corpus model no item has an English token to take out."
-    others, harder = _harder(effects, "english")
-    held = row.difference_high < 0 and all(r.difference_high < 0 for r in others)
+    others, told = _others(effects, "english")
+    held = harms(row) and all(map(harms, others))
     return (
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
         f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
-        + (f"Harder controls: {harder}. " if harder else "")
+        + (f"By other controls: {told}. " if told else "")
         + ("So a little depends on English here too." if held else "So a use of English beyond what it shares with the target is not shown here.")
         + _known_others(effects)
         + " A model that rarely finds the translation has little that could be broken."
     )
 
 
-def _harder(effects: pd.DataFrame, span: str) -> tuple[list[pd.Series], str]:
-    """A span beside its harder controls: the rows that are there, and the same in words."""
-    found = [(text, effect_row(effects, kind="ablation", what=f"{span}{what}", control=c)) for text, what, c in HARDER]
+def _others(effects: pd.DataFrame, span: str) -> tuple[list[pd.Series], str]:
+    """A span beside its other controls: the rows that are there, and the same in words."""
+    found = [(text, effect_row(effects, kind="ablation", what=f"{span}{what}", control=c)) for text, what, c in OTHERS]
     found = [(text, row) for text, row in found if row is not None]
     return [row for _, row in found], "; ".join(f"{text} {difference_text(row)} ({p_value(row.p)})" for text, row in found)
 
@@ -379,7 +401,7 @@ def _known_others(effects: pd.DataFrame) -> str:
     best = best_dose(effects)
     text = (
         f" Discovered pivots: {difference_text(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n}"
-        + (f"; {harder})." if (harder := _harder(effects, "discovered")[1]) else ").")
+        + (f"; {told})." if (told := _others(effects, "discovered")[1]) else ").")
         if discovered is not None
         else ""
     )
