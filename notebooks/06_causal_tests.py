@@ -475,7 +475,7 @@ plans = {name: ablation.Plan.at(lm.n_layers, *pivot_depth, **sizes) for name, lm
 few = main_items.concept_id.isin(main_items.concept_id.unique()[:n_blockwise])
 compared = ablation.directions_compared(main_subject, main_items[few], pivots[model]["english"], plans[model], store)
 shown, text = report_interventions.direction_sentences(compared)
-display(shown, Markdown(text))
+display(shown, Markdown(f"{text} The pivot layers are blocks {plans[model].first + 1} to {plans[model].last + 1}, counted from 1."))
 
 # %% [markdown]
 # ## Taking the pivot out
