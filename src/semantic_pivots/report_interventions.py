@@ -191,24 +191,35 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
             f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
             f"({p_value(beside.p)}, n = {beside.n}), {end}."
         )
-    controls = {"matched": "matched tokens", "transplanted": "directions of the same geometry"}
-    last = effects.layer[effects.kind == "one block"].max()
-    alone = {c: effect_row(effects, kind="one block", what=span, control=c, layer=last) for c in controls}
-    rest = {c: effect_row(effects, kind=BEYOND_LAST, what=span, control=c) for c in controls}
-    told = [c for c in controls if alone[c] is not None and rest[c] is not None]
-    if told:
-        lost = " and ".join(f"{difference_text(alone[c])} beyond {controls[c]}" for c in told)
-        added = " and ".join(f"{difference_text(rest[c])} beyond {controls[c]} ({p_value(rest[c].p)})" for c in told)
-        shown = sum(harms(rest[c], alpha) for c in told)
+    if told := _beyond_the_last(effects, span):
+        alone, rest = ([r[i] for r in told.values()] for i in (0, 1))
+        lost = " and ".join(f"{difference_text(r)} beyond {c}" for c, r in zip(told, alone))
+        shown = sum(harms(r, alpha) for r in rest)
         end = (
-            "so later blocks use what was taken out"
-            if shown == len(told)
-            else "which the two controls do not agree on"
+            "so later blocks use what was taken out, by both controls"
+            if shown == len(told) > 1
+            else "so that later blocks use what was taken out is shown by one control and not by the other"
             if shown
             else "so a use by later blocks is not shown"
         )
-        said.append(f"After the last block nothing follows that could use them: taken out there alone, they cost {lost}. All pivot blocks add {added}, {end}.")
+        said.append(
+            f"After the last block nothing follows that could use them: taken out there alone, they change it by {lost}. All pivot blocks add {_added(told)}, {end}."
+        )
     return " ".join(said)
+
+
+def _beyond_the_last(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
+    """A span taken out after the last block alone, and what all pivot blocks lose more, by control."""
+    last, found = effects.layer[effects.kind == "one block"].max(), {}
+    for control, name in (("matched", "matched tokens"), ("transplanted", "directions of the same geometry")):
+        rows = effect_row(effects, kind="one block", what=span, control=control, layer=last), effect_row(effects, kind=BEYOND_LAST, what=span, control=control)
+        if all(row is not None for row in rows):
+            found[name] = rows
+    return found
+
+
+def _added(told: dict[str, tuple[pd.Series, pd.Series]]) -> str:
+    return " and ".join(f"{difference_text(rest)} beyond {control} ({p_value(rest.p)})" for control, (_, rest) in told.items())
 
 
 def reach_sentences(effects: pd.DataFrame) -> str:
@@ -334,15 +345,11 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 told.append(
                     f"{name} {costs}, {difference_text(rows[2])} with the part along the target left in ({p_value(rows[2].p)}, n = {rows[0].n} concepts)"
                 )
-        used = effect_row(effects, kind=BEYOND_LAST, what="english", control="transplanted")
+        used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := _beyond_the_last(effects, span)))
         parts.append(
             f"**Taken out,** pivots cost the translation: {'; '.join(told)}. "
-            + ("What lies beside the target's direction is used as well" if harms(beside) else "A use beside the target's direction is not shown")
-            + (
-                f"; what English costs beyond the same geometry and beyond the last block alone, after which nothing is computed, is {difference_text(used)} ({p_value(used.p)})."
-                if used is not None
-                else "."
-            )
+            + ("What lies beside the target's direction is used as well." if harms(beside) else "A use beside the target's direction is not shown.")
+            + (f" More than the last block alone, after which nothing is computed, all pivot blocks lose: {used}." if used else "")
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
