@@ -572,7 +572,7 @@ figures.save(fig, "06_patching", curves[curves.model == model], profile, model)
 display(Markdown(report_interventions.patch_sentences(curves[curves.model == model], crossings[crossings.model == model])))
 
 # %% [markdown]
-# A block that is named here is the first of those that were tried (the points of the figure) after which it holds. After the last block the answer is the other run's own by construction.
+# A block that is named here is the first of those that were tried (the points of the figure) from which on it holds. After the last block the answer is the other run's own by construction.
 # The name of the target language is the word right before this position and the concept's word is not; the order is to be read with that in mind.
 #
 # ## Adding the pivot

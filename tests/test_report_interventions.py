@@ -93,6 +93,14 @@ def test_effects_are_recovered(results):
     assert (at.concept, at.language) == ((5, 12) if expected else (12, 5))
 
 
+def test_a_block_that_is_passed_and_lost_again_is_no_crossing():
+    table = patches(5, 1)
+    lost = (table.layer == 12) & table.kind.isin(["concept", "both"])
+    table.loc[lost, ["p_0", "p_1", "p_2", "p_3"]] = [0.2, 0.0, 0.2, 0.0]  # the own concept again
+    at = effects.crossings(table, n_resamples=50).set_index(["kind", "measure"]).layer
+    assert at["concept", "concept"] == 17 and at["mean", "concept"] == 5 and at["both", "language"] == 1 and at["both", "concept − language"] == 16
+
+
 def test_sentences_follow_the_results(results):
     expected, found, curves, crossings, shares = results
     text = report_interventions.ablation_sentences(found)

@@ -158,7 +158,7 @@ def patch_curves(patches: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) 
 def crossings(
     patches: pd.DataFrame, kinds: Sequence[str] = ("concept", "language", "both", "mean"), n_resamples: int = 2000, seed: int = 0, least: float = 0.1
 ) -> pd.DataFrame:
-    """The first block after which a patch takes the output more than half of the way to the other concept, or the other language.
+    """The first block from which on a patch takes the output more than half of the way to the other concept, or the other language.
 
     The way leads from the share without a patch to that with the other run's state after the last block, where nothing of the own run is left.
 
@@ -182,7 +182,8 @@ def crossings(
                 draws = np.concatenate([np.arange(len(wide))[None], draws])
                 means, before = np.nanmean(wide.to_numpy()[draws], axis=1), np.nanmean(none[measure].reindex(wide.index).to_numpy()[draws], axis=1)
                 passed = means > ((before + means[:, -1]) / 2)[:, None]
-                layers = np.where(means[:, -1] - before >= least, wide.columns.to_numpy()[passed.argmax(1)].astype(float), np.nan)
+                stays = np.logical_and.accumulate(passed[:, ::-1], axis=1)[:, ::-1]
+                layers = np.where(means[:, -1] - before >= least, wide.columns.to_numpy()[stays.argmax(1)].astype(float), np.nan)
                 known = layers[1:][np.isfinite(layers[1:])]
                 low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
                 rows.append((model, kind, measure, len(wide), before[0], means[0, -1], layers[0], low, high, len(known) / n_resamples))

@@ -178,7 +178,7 @@ def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str
             f"Taken out after block {layer + 1} alone, English costs {mean_text(whole)} ({difference_text(whole)} beyond matched tokens). Held fast, later blocks would leave {mean_text(direct)} of it "
             f"({difference_text(direct)} beyond controls); they add {mean_text(later)}. {later_blocks(effects)}"
         )
-    return " ".join(parts)
+    return "\n\n".join(parts)
 
 
 def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
