@@ -11,7 +11,7 @@
 #     name: python3
 #   stage:
 #     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, transfer_replication]
-#     writes: [severance, checkpoint_scores, group_means, hypotheses, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
+#     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
 # %% [markdown]
@@ -237,6 +237,23 @@ report_causal.hypotheses_table(fixed)
 blocks = factorial.blocked(both.merge(tested, on="concept_id"), "reciprocal_rank")
 whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3], n_resamples=n_resamples, seed=seed)  # both ways − neither
 display(Markdown(report_causal.verdict(fixed, whole)))
+
+# %% [markdown]
+# ### The chance of one training
+#
+# The same model trained again on the same cut corpus: other weights to begin with, and the text in another order. This was done after the result above was known. The four tests
+# for each training, and for every concept's mean over them.
+
+# %%
+homes = checkpoints.repetitions()
+again = {home.name.replace("-", " "): checkpoints.list_checkpoints(home).model.iloc[-1] for home in homes}
+trainings = {f"seed {manifest['config']['seed']}": both}
+for name, checkpoint in again.items():
+    found, _ = checkpoints.score_checkpoints([checkpoint], lexicon, tested, pairs, prompt_format, n_prompt_sets, seed, store, device, dtype)
+    trainings[name] = checkpoints.pooled(checkpoints.outcomes(found[found.target == "own"]), directions, outcomes)
+repeated = checkpoints.repeated(trainings, tested, chance, n_permutations_groups, **settings)
+store.write("hypotheses_again", repeated, facts, ["known_corpus", "formats"])
+display(Markdown(report_causal.repeated_sentences(repeated, trainings)))
 
 # %% [markdown]
 # ### All contrasts, and the null

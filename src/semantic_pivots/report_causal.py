@@ -87,6 +87,26 @@ def hypotheses_table(confirmatory: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def repeated_sentences(tests: pd.DataFrame, trainings: dict[str, pd.DataFrame]) -> str:
+    """The fixed tests training by training, and how far two trainings agree on a concept.
+
+    Args:
+        tests: of ``checkpoints.repeated``.
+        trainings: what it was given.
+    """
+    if len(trainings) < 2:
+        return "The model was trained once; `python -m semantic_pivots.pretrain --seed 1` trains it again."
+    said = []
+    for contrast, name in CONTRAST_NAMES.items():
+        rows = tests[tests.contrast == contrast]
+        if len(rows):
+            each = "; ".join(f"{r.training} {interval(r.estimate, r.ci_low, r.ci_high, 3)}" for r in rows.itertuples())
+            said.append(f"* *{name}*: {each} (p of the mean {rows.p.iloc[-1]:.4f}, Holm {rows.p_holm.iloc[-1]:.4f}, n = {rows.n.iloc[-1]}).")
+    wide = pd.DataFrame({name: own.set_index("concept_id").reciprocal_rank for name, own in trainings.items()}).corr().to_numpy()
+    between = wide[np.triu_indices(len(wide), 1)]
+    return "\n".join([*said, f"* A concept's MRR in one training goes with that in another by r = {between.mean():.2f} (mean over pairs of trainings)."])
+
+
 def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha: float = 0.05) -> str:
     """In words, what the fixed tests say, on the fixed outcome.
 
