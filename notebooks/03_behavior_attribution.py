@@ -29,6 +29,7 @@
 # ## Parameters
 #
 # `corpus_is_own` says that `data/corpus` is what the main model was trained on; it changes the words of the conclusion alone.
+# `corpus_share` takes a part of the documents (for a quick run).
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -36,6 +37,7 @@ model = "packaged:gemma-3-270m"
 comparison_model = "packaged:smollm2-135m"
 known_model = "known-corpus"
 corpus_is_own = False
+corpus_share = 1.0
 seed = 20251
 n_resamples = 2000
 n_permutations = 1000
@@ -44,7 +46,8 @@ n_permutations = 1000
 import pandas as pd
 from IPython.display import Markdown, display
 
-from semantic_pivots import artifacts, attribution, behavior, cooccurrence, corpus, experiment, matching, replication, specification, task
+from semantic_pivots import artifacts, attribution, behavior, cooccurrence, corpus, experiment, matching, models, replication, specification, task
+from semantic_pivots.documents import thinned
 
 store = artifacts.Store(profile, "03_behavior_attribution", artifacts.literals(globals()))
 lexicon = task.read_lexicon(artifacts.ROOT / "data" / "lexicon.parquet")
@@ -182,8 +185,9 @@ pd.concat([overview.head(10), overview.iloc[10:].sum().rename(f"{len(overview) -
 
 # %%
 vocabulary = matching.Vocabulary.from_lexicon(lexicon.loc[scores.concept_id.unique()])
-cache = store.folder / "parts" / "counts"
-counted = cooccurrence.count_documents(corpus.shards(), vocabulary, cache=cache)
+cache, smaller = store.folder / "parts" / "counts", models.cache_directory() / "thinned"
+files = corpus.shards(thinned(artifacts.ROOT / "data" / "corpus", corpus_share, smaller))
+counted = cooccurrence.count_documents(files, vocabulary, cache=cache)
 display(Markdown(report_behavior.incomplete(counted.failed)))
 counts = cooccurrence.cooccurrence_table(counted, "corpus").assign(complete=counted.complete)
 meetings = report_behavior.meetings(counts)
@@ -199,11 +203,11 @@ display(Markdown(report_behavior.meeting_sentence(meetings, counts)))
 # from the sources of the lexicon itself, so that this one is circular and shows only how far one can be misled.
 
 # %%
-by_language = cooccurrence.count_documents(corpus.shards(), vocabulary, by_language=True, cache=cache)
-with_dictionary = [*corpus.shards(), artifacts.ROOT / "data" / "corpus_dictionary.parquet"]
+by_language = cooccurrence.count_documents(files, vocabulary, by_language=True, cache=cache)
+with_dictionary = [*files, artifacts.ROOT / "data" / "corpus_dictionary.parquet"]
 with_dictionary = cooccurrence.count_documents(with_dictionary, vocabulary, cache=cache)
 any_accepted = matching.Vocabulary.from_lexicon(lexicon.loc[scores.concept_id.unique()], accepted=True)
-any_accepted = cooccurrence.count_documents(corpus.shards(), any_accepted, cache=cache)
+any_accepted = cooccurrence.count_documents(files, any_accepted, cache=cache)
 variants = [("by language", by_language), ("any translation", any_accepted), ("with dictionary", with_dictionary)]
 display(Markdown("".join(report_behavior.incomplete(c.failed) for _, c in variants)))
 variants = [cooccurrence.cooccurrence_table(c, name).assign(complete=c.complete) for name, c in variants]
@@ -347,7 +351,8 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 severance, manifest = experiment.read_severance(), experiment.read_manifest()
 folder, _ = experiment.cut_corpus(severance, experiment.read_assignment(), matching.read_forms(lexicon))
 experiment.require_same_corpus(folder, manifest)
-true_counts = cooccurrence.cooccurrence_table(cooccurrence.count_documents(folder, vocabulary, cache=cache), "own corpus")
+own_files = corpus.shards(thinned(folder, corpus_share, smaller))
+true_counts = cooccurrence.cooccurrence_table(cooccurrence.count_documents(own_files, vocabulary, cache=cache), "own corpus")
 known_labels = labels[labels.model == known_model]
 known_aucs = store.write("known_attribution", attribution.attribute(known_labels, true_counts, covariates, **settings), None, ["behaviors", "known_corpus"])
 display(Markdown(report_behavior.right_sentence(known_labels[known_labels.rule == "robust"])))

@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, transfer_replication]
+#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, transfer_replication]
 #     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
@@ -252,7 +252,7 @@ for name, checkpoint in again.items():
     found, _ = checkpoints.score_checkpoints([checkpoint], lexicon, tested, pairs, prompt_format, n_prompt_sets, seed, store, device, dtype)
     trainings[name] = checkpoints.pooled(checkpoints.outcomes(found[found.target == "own"]), directions, outcomes)
 repeated = checkpoints.repeated(trainings, tested, chance, n_permutations_groups, **settings)
-store.write("hypotheses_again", repeated, facts, ["known_corpus", "formats"])
+store.write("hypotheses_again", repeated, facts, ["known_corpus", "trained_again", "formats"])
 display(Markdown(report_causal.repeated_sentences(repeated, trainings)))
 
 # %% [markdown]

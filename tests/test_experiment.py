@@ -77,6 +77,9 @@ def test_published_checkpoints_are_loaded_by_name_and_old_ones_go(finished_run, 
     monkeypatch.setattr(models, "ROOT", root)
     lm = models.load(models.KNOWN_CORPUS, dtype="float32")
     assert lm.n_layers == 2 and lm.checksum != models.load(f"{models.KNOWN_CORPUS}@tokens-1k", dtype="float32").checksum
+    pretrain.publish(finished_run, home / "seed-1", assignment, experiment.Severance(), last_only=True)
+    assert [p.name for p in (home / "seed-1").glob("tokens-*")] == list(experiment.read_manifest(home / "seed-1")["checkpoints"]) == ["tokens-2k"]
+    assert models.load(f"{models.KNOWN_CORPUS}/seed-1", dtype="float32").checksum == lm.checksum
 
 
 def test_without_a_trained_model_the_way_out_is_named(tmp_path):

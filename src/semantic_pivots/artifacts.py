@@ -26,6 +26,7 @@ from .fingerprint import canonical, sha256_file, sha256_text
 
 __all__ = [
     "ROOT",
+    "COMMITTED",
     "SCHEMAS",
     "ArtifactError",
     "Store",
@@ -40,6 +41,16 @@ __all__ = [
 
 ROOT = Path(os.environ.get("SEMANTIC_PIVOTS_ROOT", Path(__file__).resolve().parents[2]))
 COMMITTED_PROFILE = "laptop"  # its notebooks and figures are the ones on the repository page
+# What a notebook can read beside tables: files under data/, which no notebook makes. The manifests of models hold the checksums of their checkpoints.
+COMMITTED = {
+    "lexicon": "lexicon.parquet",
+    "corpus": "corpus/*.parquet",
+    "corpus_dictionary": "corpus_dictionary.parquet",
+    "forms": "forms.parquet",
+    "parallel": "heldout/parallel.parquet",
+    "known_corpus": "models/known-corpus/*.*",
+    "trained_again": "models/known-corpus/seed-*/*.*",
+}
 METADATA_KEY = b"semantic_pivots"
 PACKAGES = (
     "torch",
@@ -119,18 +130,9 @@ def notebooks_folder(profile: str) -> Path:
 
 
 def input_files(name: str, profile: str) -> list[Path]:
-    """Files behind the name of an input: the lexicon, the corpus, the held-out sentences, the known-corpus model, or a table of results."""
-    fixed = {
-        "lexicon": ["lexicon.parquet"],
-        "corpus": ["corpus/*.parquet"],
-        "corpus_dictionary": ["corpus_dictionary.parquet"],
-        "forms": ["forms.parquet"],
-        "parallel": ["heldout/parallel.parquet"],
-        # the manifests there hold the checksums of the checkpoints
-        "known_corpus": ["models/known-corpus/*.*", "models/known-corpus/seed-*/*.*"],
-    }
-    if name in fixed:
-        return sorted(p for pattern in fixed[name] for p in (ROOT / "data").glob(pattern) if p.is_file())
+    """Files behind the name of an input: one of :data:`COMMITTED`, or a table of results."""
+    if name in COMMITTED:
+        return sorted(p for p in (ROOT / "data").glob(COMMITTED[name]) if p.is_file())
     path = results_folder(profile) / f"{name}.parquet"
     return [path] if path.is_file() else []
 

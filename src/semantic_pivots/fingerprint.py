@@ -36,6 +36,7 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@functools.lru_cache(256)  # seven notebooks use the same modules
 def code_only(source: str) -> str:
     """Python source without comments, docstrings, blank lines and trailing spaces.
 
@@ -70,7 +71,8 @@ def modules_used(source: str, inside: bool = False) -> set[str]:
     return found
 
 
-def _imports(source: str, inside: bool) -> set[str]:
+@functools.lru_cache(256)
+def _imports(source: str, inside: bool) -> frozenset[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
@@ -83,7 +85,7 @@ def _imports(source: str, inside: bool) -> set[str]:
                 names.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
             names |= {a.name.split(".")[1] for a in node.names if a.name.startswith(PACKAGE + ".")}
-    return {n for n in names if (SOURCE / f"{n}.py").is_file()}
+    return frozenset(n for n in names if (SOURCE / f"{n}.py").is_file())
 
 
 def code_fingerprint(source: str) -> str:

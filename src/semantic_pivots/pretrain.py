@@ -33,9 +33,16 @@ __all__ = ["publish", "main"]
 LOG = "log.csv"
 
 
-def publish(run: Path, home: Path, assignment: pd.DataFrame, severance: Severance) -> None:
-    """Put the checkpoints of a complete run, its log and its manifest where the model is loaded from."""
+def publish(run: Path, home: Path, assignment: pd.DataFrame, severance: Severance, last_only: bool = False) -> None:
+    """Put the checkpoints of a complete run, its log and its manifest where the model is loaded from.
+
+    Args:
+        last_only: leave out all checkpoints but the last: every reader downloads what is committed.
+    """
     manifest = json.loads((run / "manifest.json").read_text())
+    if last_only:
+        last = max(manifest["checkpoints"], key=lambda name: manifest["checkpoints"][name]["tokens"])
+        manifest["checkpoints"] = {last: manifest["checkpoints"][last]}
     manifest |= {"severance": asdict(severance), "assignment_sha256": assignment_digest(assignment)}
     manifest["config"] |= {"corpus": "", "tokenizer": ""}  # folders of this machine; the checksums say what they held
     home.mkdir(parents=True, exist_ok=True)
@@ -59,7 +66,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m semantic_pivots.pretrain", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, default=HOME, help="folder with experiment.yaml, where the checkpoints go")
-    parser.add_argument("--seed", type=int, help="another seed of the weights and the order of the text; the draw of groups stays")
+    parser.add_argument(
+        "--seed", type=int, help="another seed of the weights and the order of the text; the draw of groups stays, and of the checkpoints the last is kept"
+    )
     parser.add_argument("--cut-only", action="store_true", help="only cut the corpus as the committed draw says, which the notebooks need too")
     given = parser.parse_args(arguments)
     settings = given.home / "experiment.yaml"
@@ -78,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     run = cache_directory() / "pretrain" / key
     print(f"the run: {run}", flush=True)
     train(config, run)
-    publish(run, home, assignment, severance)
+    publish(run, home, assignment, severance, last_only=given.seed is not None)
     print(f"checkpoints: {home}", flush=True)
 
 

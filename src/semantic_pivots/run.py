@@ -30,14 +30,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from .artifacts import ROOT, ArtifactError, Store, atomic_path, input_files, notebooks_folder, results_folder
+from .artifacts import COMMITTED, ROOT, ArtifactError, Store, atomic_path, input_files, notebooks_folder, results_folder
 from .fingerprint import canonical, code_fingerprint, code_only, describe_difference, sha256_file, sha256_text
 from .progress import VARIABLE, Follower
 
 __all__ = ["Stage", "RunError", "find_stages", "read_profile", "parse_overrides", "resolve_parameters", "stage_fingerprint", "run_stage", "main"]
 
 SOURCES = ROOT / "notebooks"
-INPUTS_NOT_MADE = ("lexicon", "forms", "corpus", "corpus_dictionary", "parallel", "known_corpus")
 LIBRARY_LOGS = ("asyncio", "papermill", "traitlets")
 RUN_NOISE = ("execution", "papermill")  # cell and notebook metadata that differs from run to run
 
@@ -84,7 +83,7 @@ def find_stages(folder: Path = SOURCES) -> list[Stage]:
         raise RunError(f"no numbered notebooks in {folder}")
     writers = {table: s.name for s in stages.values() for table in s.writes}
     for stage in stages.values():
-        if unknown := [r for r in stage.reads if r.rpartition("/")[2] not in writers and r not in INPUTS_NOT_MADE]:
+        if unknown := [r for r in stage.reads if r.rpartition("/")[2] not in writers and r not in COMMITTED]:
             raise RunError(f"{stage.name} reads {unknown[0]!r}, which no notebook writes")
     ordered: list[Stage] = []
     waiting = dict(stages)
