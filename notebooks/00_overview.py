@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, contrasts, checkpoint_scores, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
+#     reads: [lexicon, known_corpus, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, contrasts, checkpoint_scores, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
 #     writes: []
 # ---
 
@@ -192,7 +192,7 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 #   its planned runs are not there.
 # * A control for the choice itself, documents rich in other words of like frequency, was not run.
 # * The pre-training corpora of Gemma and SmolLM2 are not available, so their counts are proxies. The model whose corpus is
-#   known is small, read little text, and stands for one seed and one triple of languages.
+#   known is small, read little text, and stands for one triple of languages and few trainings.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.
 # * The default models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
 #   model hub can run; any hub model can be scored with `make all SET="model=hub:<id>@<revision>"`.

@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, transfer_replication]
+#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, known_correlation, transfer_replication]
 #     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
@@ -106,7 +106,7 @@ dtype = "auto"
 import pandas as pd
 from IPython.display import Markdown, display
 
-from semantic_pivots import artifacts, behavior, checkpoints, experiment, factorial, lens, matching, models, severance, stats, task
+from semantic_pivots import artifacts, behavior, checkpoints, experiment, factorial, lens, matching, models, repetitions, severance, stats, task
 
 store = artifacts.Store(profile, "06_causal_tests", artifacts.literals(globals()))
 lexicon = task.read_lexicon(artifacts.ROOT / "data" / "lexicon.parquet")
@@ -241,19 +241,22 @@ display(Markdown(report_causal.verdict(fixed, whole)))
 # %% [markdown]
 # ### The chance of one training
 #
-# The same model trained again on the same cut corpus: other weights to begin with, and the text in another order. This was done after the result above was known. The four tests
-# for each training, and for every concept's mean over them.
+# Other weights to begin with and another order of the text make another model of the same cut corpus. `data/models/known-corpus/seed-N` holds it, if there is one.
 
 # %%
-homes = checkpoints.repetitions()
-again = {home.name.replace("-", " "): checkpoints.list_checkpoints(home).model.iloc[-1] for home in homes}
-trainings = {f"seed {manifest['config']['seed']}": both}
-for name, checkpoint in again.items():
-    found, _ = checkpoints.score_checkpoints([checkpoint], lexicon, tested, pairs, prompt_format, n_prompt_sets, seed, store, device, dtype)
-    trainings[name] = checkpoints.pooled(checkpoints.outcomes(found[found.target == "own"]), directions, outcomes)
-repeated = checkpoints.repeated(trainings, tested, chance, n_permutations_groups, **settings)
-store.write("hypotheses_again", repeated, facts, ["known_corpus", "trained_again", "formats"])
-display(Markdown(report_causal.repeated_sentences(repeated, trainings)))
+again = repetitions.find_repetitions()
+trainings = {f"seed {manifest['seed']}": both}
+again_facts = []
+if again:
+    ends_alone = [tuple(d.split("-")) for d in directions]
+    found, again_facts = checkpoints.score_checkpoints(
+        list(again.values()), lexicon, tested, ends_alone, prompt_format, n_prompt_sets, seed, store, device, dtype
+    )
+    found = checkpoints.outcomes(found[found.target == "own"])
+    trainings |= {name: checkpoints.pooled(found[found.model == model_id], directions, outcomes) for name, model_id in again.items()}
+tests = repetitions.tests_by_training(trainings, tested, chance, n_permutations_groups, **settings)
+store.write("hypotheses_again", tests, [facts[-1], *again_facts], ["lexicon", "known_corpus", "trained_again", "formats"])
+display(Markdown(report_causal.trainings_sentences(tests)))
 
 # %% [markdown]
 # ### All contrasts, and the null
@@ -638,14 +641,14 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 # ## Claim by claim
 #
 # What the paper says, or what follows from it, and what stands here, each with its number from the tables of this and earlier notebooks. *Replicates* means that it stands with our
-# controls, *with a correction* that a part of it does, *not on this model* that the controls do as well, that the sign is other, or that no effect was found where one like the twins' would more likely than not have been. One small
+# controls, *with a correction* that a part of it does, *not on this model* that the controls do as well, that the sign is other, or that the interval leaves out an effect as large as the twins'. One small
 # model is no verdict on large ones. The two claims about meetings rest on the experiment of the first half; where it found nothing and an effect as large as
 # the twins' at the model's level is not excluded, the verdict is *cannot be told*; so it is where what was found has another explanation.
 
 # %%
 names = report_claims.TABLES
 claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, model)
-store.write("claims", claims, facts, [*names, "intervention_effects"])
+store.write("claims", claims, facts, [*names, "intervention_effects", "patch_crossings"])
 display(report_claims.claims_view(claims), Markdown(report_claims.verdict_sentence(claims)))
 
 # %% [markdown]
@@ -660,8 +663,7 @@ display(Markdown(report_causal.verdict(fixed, whole) + " " + report_causal.manip
 display(Markdown(report_interventions.second_half_sentences(own, crossings[crossings.model == model])))
 
 # %% [markdown]
-# **How to read it.** Where *chien* and 犬 never met, the right word was still ranked above chance, and no worse than where they met, as far as can be
-# told. One reading is the distributional account of cross-lingual transfer: the French and Japanese sentences around them still meet in their other
+# **How to read it.** Where *chien* and 犬 never met, a right word that is ranked above chance was learnt in another way. One reading is the distributional account of cross-lingual transfer: the French and Japanese sentences around them still meet in their other
 # words. This experiment does not test it. Others are open: pieces of the words that meet inside other words, translations that the lexicon does not list
 # and the cuts so did not reach, or topic alone, which can suffice to rank ten words. It does not show that meetings or a path never help: in the twins
 # they do, and the section on the twins says which of their effects, at this model's level, the experiment could have seen. And the dose is small: most
@@ -669,11 +671,10 @@ display(Markdown(report_interventions.second_half_sentences(own, crossings[cross
 #
 # **What this can and cannot say.** The lot makes the groups alike in everything but their meetings, so a difference between
 # them is caused by the cuts. But a cut also moves segments: it may take a word away from its neighbours in other
-# languages, and open edges lose a part of their meetings. The model is small and read its mixed documents once, so that its loss had
-# not flattened; what it has not learnt, a larger or longer trained one may. One triple of languages and one seed of the weights
-# were used. The robust rule finds nearly every answer's first token wrong, so that the labels say nothing here.
+# languages, and open edges lose a part of their meetings. The model is small and read little text (its loss at the end stands above); what it has not learnt, a larger or longer trained one may. One
+# triple of languages was used, and few trainings. Where the robust rule sets nearly every answer aside as wrong, the labels say nothing.
 #
 # **Next:** [back to the overview](00_overview.ipynb), which lists what is not yet there. Tables written here: `severance`,
-# `checkpoint_scores`, `group_means`, `hypotheses`, `contrasts`, `dose_response`, `group_layers`, `group_labels`, `span_balance`, `interventions`,
+# `checkpoint_scores`, `group_means`, `hypotheses`, `hypotheses_again`, `contrasts`, `dose_response`, `group_layers`, `group_labels`, `span_balance`, `interventions`,
 # `intervention_effects`, `patch_curves`, `patch_crossings`, `steering_shares`, `claims`, `twin_scores`, `twin_tests`,
 # `twin_power`, `twin_labels`, `twin_interventions`.

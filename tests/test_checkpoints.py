@@ -1,14 +1,11 @@
 """Outcomes of the severance experiment against plain loops on made-up scores."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from semantic_pivots import checkpoints, factorial, report_causal, task
+from semantic_pivots import checkpoints, factorial, task
 from semantic_pivots.artifacts import ROOT
-from semantic_pivots.models import ModelError
 from semantic_pivots.severance import GROUPS
 
 
@@ -93,37 +90,3 @@ def test_label_shares_leave_wrong_items_out():
     behaviors = pd.DataFrame({"concept_id": ["a.n", "a.n", "b.n", "c.n"], "rule": "robust", "label": ["pivot", "cooccurrence", "wrong", "pivot"]})
     table = checkpoints.label_shares(behaviors, assignment, 50).set_index("group")
     assert table.share["full"] == 0.5 and table.share["direct_only"] == 1 and np.isnan(table.share["pivot_only"]) and table.n_wrong["pivot_only"] == 1
-
-
-def test_trainings_stand_side_by_side_with_their_mean():
-    random, ids = np.random.default_rng(0), [f"c{i}" for i in range(80)]
-    assignment = assigned(ids)
-    effect = assignment.group.isin(["full", "direct_only"]).to_numpy() * 0.3
-    trainings = {
-        name: pd.DataFrame({"concept_id": ids, "direction": "fr-ja", "reciprocal_rank": 0.4 + effect + random.normal(0, 0.1, 80)})
-        for name in ("seed 0", "seed 1")
-    }
-    table = checkpoints.repeated(trainings, assignment, 0.3, 199, 100).set_index(["training", "contrast"])
-    assert list(dict.fromkeys(table.index.get_level_values(0))) == ["seed 0", "seed 1", "mean of 2"]
-    direct = table.xs("direct", level="contrast")
-    assert direct.estimate["mean of 2"] == pytest.approx(direct.estimate.iloc[:2].mean()) and direct.p_holm.max() < 0.05
-    text = report_causal.repeated_sentences(table.reset_index(), trainings)
-    r = np.corrcoef(*(own.reciprocal_rank for own in trainings.values()))[0, 1]
-    assert f"seed 1 {direct.estimate['seed 1']:.3f}" in text and f"by r = {r:.2f}" in text
-    alone = checkpoints.repeated({"seed 0": trainings["seed 0"]}, assignment, 0.3, 199, 100)
-    assert set(alone.training) == {"seed 0"} and "trained once" in report_causal.repeated_sentences(alone, {"seed 0": trainings["seed 0"]})
-
-
-def test_repetitions_are_of_the_same_draw_and_corpus(tmp_path):
-    home = tmp_path / "known-corpus"
-    own = {"assignment_sha256": "a", "corpus_sha256": "b", "checkpoints": {"tokens-2M": {"tokens": 2, "step": 1, "epoch": 0, "validation": {}}}}
-    for folder, manifest in ((home, own), (home / "seed-1", own)):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert checkpoints.repetitions(home) == [home / "seed-1"] and checkpoints.list_checkpoints(home / "seed-1").model.tolist() == [
-        "known-corpus/seed-1@tokens-2M"
-    ]
-    (home / "seed-2").mkdir()
-    (home / "seed-2" / "manifest.json").write_text(json.dumps(own | {"corpus_sha256": "other"}))
-    with pytest.raises(ModelError, match="seed-2: its corpus_sha256 is other"):
-        checkpoints.repetitions(home)

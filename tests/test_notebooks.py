@@ -1,12 +1,13 @@
 """The committed notebooks: pairs in step, outputs not older than the code, readable as a story."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from semantic_pivots import run
+from semantic_pivots import report_claims, run
 from semantic_pivots.artifacts import COMMITTED_PROFILE, ROOT
 from semantic_pivots.fingerprint import canonical, describe_difference
 
@@ -38,6 +39,15 @@ def test_every_cell_ran_in_order_without_error(notebook):
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
     assert not [o for c in code for o in c.outputs if o.output_type in ("error",) or o.get("name") == "stderr"]
+
+
+def test_what_is_read_is_declared(stage):
+    """Else a new table would not make the notebook run again."""
+    tables = {name for other in STAGES.values() for name in other.writes}
+    named = {name for call in re.findall(r"store\.read\(([^f][^)]*)\)(.*)", stage.source) for name in re.findall(r'"(\w+)"', " ".join(call))}
+    if "report_claims.TABLES" in stage.source:
+        named |= set(report_claims.TABLES)
+    assert named & tables <= {*stage.reads, *stage.writes}
 
 
 def test_it_reads_as_a_story(notebook):

@@ -39,7 +39,7 @@ def test_cuts_that_are_not_felt_are_told_aloud():
     rows = fixed(pivot=(0.1, 0.01)).assign(direction="fr-en")
     assert "felt where they were made" in report_causal.manipulation_sentence(rows)
     nothing = report_causal.manipulation_sentence(fixed(pivot=(0.005, 0.5)))
-    assert "**The cuts are not felt even where they were made.**" in nothing and "p = 0.500" in nothing
+    assert "**The cuts are not felt even where they were made.**" in nothing and "p = .500" in nothing
     table = report_causal.manipulation_table(rows[rows.contrast.isin(["direct", "pivot"])])
     assert table.direction.tolist() == ["fr → en"] * 2 and table["effect on MRR"].iloc[1] == "0.100 [0.090, 0.110]"
 
@@ -48,8 +48,8 @@ def test_the_own_translation_is_told_beyond_the_null():
     foreign = fixed(direct=(0.1, 0.01)).assign(target="foreign", outcome="log_ratio")
     beyond = fixed(direct=(0.2, 0.016)).assign(outcome="log_ratio")
     text = report_causal.null_sentence(foreign, beyond[beyond.contrast.isin(checkpoints.PRIMARY)])
-    assert "1 of 4 contrasts" in text and "log-ratio 0.200 [0.190, 0.210] (p = 0.016)" in text
-    assert "over all 4 such differences the smallest p is 0.064 (direct co-occurrence" in text
+    assert "1 of 4 contrasts" in text and "log-ratio 0.200 [0.190, 0.210] (p = .016)" in text
+    assert "over all 4 such differences the least has p = .064 (direct co-occurrence" in text
 
 
 def test_the_table_of_tests_has_one_row_a_test():

@@ -120,7 +120,7 @@ def test_sentences_follow_the_results(results):
     assert "with controls in 0." in steering and "same cosine to the target" in steering
     assert "2: " in report_interventions.reach_sentences(found)
     together = report_interventions.second_half_sentences(found, crossings)
-    assert ("A use beside the target's direction is not shown" in together) != expected
+    assert ("That what lies beside the target's direction matters is not shown" in together) != expected
     assert ("there are layers in which the concept is there" in together) == expected and ("it helps more than its nearness does" in together) == expected
     assert report_interventions.steering_sentences(found[found.kind != "steering"], shares) == "There was nothing to steer."
     assert "no item" in report_interventions.known_sentences(found.iloc[:0], pd.DataFrame())

@@ -19,12 +19,12 @@ from .association import holm
 from .experiment import HOME, read_manifest
 from .factorial import contrasts
 from .fingerprint import module_code
-from .models import KNOWN_CORPUS, ModelError
+from .models import KNOWN_CORPUS
 from .progress import progress
 from .severance import GROUPS
 from .stats import bootstrap_interval, mean_intervals
 
-__all__ = ["list_checkpoints", "repetitions", "repeated", "read_log", "scorable", "score_checkpoints", "foreign_targets", "outcomes", "pooled", "confirmatory"]
+__all__ = ["list_checkpoints", "read_log", "scorable", "score_checkpoints", "foreign_targets", "outcomes", "pooled", "confirmatory"]
 __all__ += ["layer_outcomes", "layer_curves", "label_shares", "PRIMARY"]
 
 # The tests that were fixed before the results: one outcome, one pooled direction, four contrasts, Holm over them.
@@ -32,31 +32,14 @@ PRIMARY = ("direct", "pivot", "interaction", "pivot_only - none")
 
 
 def list_checkpoints(home: Path = HOME) -> pd.DataFrame:
-    """The checkpoints of the known-corpus model, or of one trained again (:func:`repetitions`), fewest tokens first.
+    """The checkpoints of the known-corpus model, fewest tokens first.
 
     Returns:
         model (its id in the registry), tokens, step, epoch, and the validation losses ``val_en`` … ``parallel_ja`` in nats a token.
     """
-    found, model = read_manifest(home)["checkpoints"], KNOWN_CORPUS if home == HOME else f"{KNOWN_CORPUS}/{home.name}"
-    rows = [{"model": f"{model}@{name}", **{k: c[k] for k in ("tokens", "step", "epoch")}, **c["validation"]} for name, c in found.items()]
+    found = read_manifest(home)["checkpoints"]
+    rows = [{"model": f"{KNOWN_CORPUS}@{name}", **{k: c[k] for k in ("tokens", "step", "epoch")}, **c["validation"]} for name, c in found.items()]
     return pd.DataFrame(rows).sort_values("tokens", ignore_index=True)
-
-
-def repetitions(home: Path = HOME) -> list[Path]:
-    """Folders of the models trained again with another seed, on the same cut corpus (``python -m semantic_pivots.pretrain --seed N``).
-
-    Raises:
-        ModelError: if one was trained on another draw or corpus.
-    """
-    own, found = read_manifest(home), sorted(path.parent for path in home.glob("seed-*/manifest.json"))
-    for other in found:
-        manifest = read_manifest(other)
-        for part in ("assignment_sha256", "corpus_sha256"):
-            if manifest[part] != own[part]:
-                raise ModelError(
-                    f"{other}: its {part} is {manifest[part]}, that of {home} {own[part]}; train it anew: python -m semantic_pivots.pretrain --seed N"
-                )
-    return found
 
 
 def read_log(home: Path = HOME) -> pd.DataFrame:
@@ -160,24 +143,6 @@ def confirmatory(
     main = table.contrast.isin(PRIMARY)
     table.loc[main, "p_holm"] = holm(table.p[main].to_numpy())
     return table
-
-
-def repeated(
-    trainings: dict[str, pd.DataFrame], assignment: pd.DataFrame, chance: float, n_permutations: int = 9999, n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """The fixed tests for each training and, where there are several, for every concept's mean over them.
-
-    Args:
-        trainings: by name, outcomes of :func:`pooled`.
-
-    Returns:
-        As :func:`confirmatory`, with training (a name, or `mean of N`).
-    """
-    if len(trainings) > 1:
-        every = pd.concat(trainings.values()).groupby(["concept_id", "direction"], sort=False).mean().reset_index()
-        trainings = trainings | {f"mean of {len(trainings)}": every}
-    tests = [confirmatory(own, assignment, chance, n_permutations, n_resamples, seed).assign(training=name) for name, own in trainings.items()]
-    return pd.concat(tests, ignore_index=True)
 
 
 def layer_outcomes(traces: pd.DataFrame, first: int, last: int) -> pd.DataFrame:

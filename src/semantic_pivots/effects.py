@@ -134,10 +134,9 @@ def effects(table: pd.DataFrame, n_resamples: int = 2000, n_permutations: int = 
 
 
 def _shares(patches: pd.DataFrame) -> pd.DataFrame:
-    """Concept means of the probability of each cell, of the share of top tokens in it, and of the shares that belong to the other concept and language."""
-    rows = patches.assign(**{f"top_{c}": patches.top == c for c in range(len(CELLS))})
-    means = rows.groupby(["model", "kind", "layer", "concept_id"], sort=False)[[f"{m}_{c}" for m in ("p", "top") for c in range(len(CELLS))]].mean()
-    total = means[[f"p_{c}" for c in range(len(CELLS))]].sum(axis=1)
+    """Concept means of the probability of each cell, and of the shares that belong to the other concept and language."""
+    means = patches.groupby(["model", "kind", "layer", "concept_id"], sort=False)[[f"p_{c}" for c in range(len(CELLS))]].mean()
+    total = means.sum(axis=1)
     return means.assign(concept=(means.p_1 + means.p_3) / total, language=(means.p_2 + means.p_3) / total)
 
 
@@ -145,8 +144,7 @@ def patch_curves(patches: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) 
     """What the output is when the state after a block is another run's, averaged over directions.
 
     Returns:
-        model, kind, layer, measure (``p_0`` … ``p_3``: probability of the tokens that start each of ``CELLS``; ``top_0`` … ``top_3``: share of items whose most probable token starts it; `concept`, `language`:
-        share of the four cells' probability that is the other concept's, in the other language), n, mean, low, high (over concepts).
+        model, kind, layer, measure (``p_0`` … ``p_3``: probability of the tokens that start each of ``CELLS``; `concept`, `language`: share of the four cells' probability that is the other concept's, in the other language), n, mean, low, high (over concepts).
     """
     rows = []
     for names, part in _shares(patches).groupby(level=["model", "kind", "layer"], sort=False):
@@ -184,16 +182,19 @@ def crossings(
                 passed = means > ((before + means[:, -1]) / 2)[:, None]
                 stays = np.logical_and.accumulate(passed[:, ::-1], axis=1)[:, ::-1]
                 layers = np.where(means[:, -1] - before >= least, wide.columns.to_numpy()[stays.argmax(1)].astype(float), np.nan)
-                known = layers[1:][np.isfinite(layers[1:])]
-                low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-                rows.append((model, kind, measure, len(wide), before[0], means[0, -1], layers[0], low, high, len(known) / n_resamples))
+                rows.append((model, kind, measure, len(wide), before[0], means[0, -1], *_block_interval(layers)))
                 drawn[measure] = layers
             if kind == "both" and kind in of_model.index.unique("kind"):
                 later = drawn["concept"] - drawn["language"]  # the same concepts were drawn for both
-                known = later[1:][np.isfinite(later[1:])]
-                low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-                rows.append((model, kind, "concept − language", len(wide), np.nan, np.nan, later[0], low, high, len(known) / n_resamples))
+                rows.append((model, kind, "concept − language", len(wide), np.nan, np.nan, *_block_interval(later)))
     return pd.DataFrame(rows, columns=["model", "kind", "measure", "n", "before", "after", "layer", "low", "high", "resolved"])
+
+
+def _block_interval(draws: np.ndarray) -> tuple[float, float, float, float]:
+    """A block, its 95 % interval among resamples that have one, and the share of these; blocks that were tried, not points between them."""
+    known = draws[1:][np.isfinite(draws[1:])]
+    low, high = np.quantile(known, [0.025, 0.975], method="inverted_cdf") if len(known) else (np.nan, np.nan)
+    return draws[0], low, high, len(known) / max(len(draws) - 1, 1)
 
 
 def steering_shares(steered: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -82,6 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{len(log)} documents taken apart", flush=True)
     config, home = replace(TrainingConfig.from_values(values, str(settings)), corpus=str(corpus)), given.home
     if given.seed is not None:
+        if given.seed == config.seed:
+            parser.error(f"seed {given.seed} is that of the model itself ({settings}); give another")
         config, home = replace(config, seed=given.seed), given.home / f"seed-{given.seed}"
     key = sha256_text(canonical([asdict(replace(config, corpus="")), assignment_digest(assignment), corpus_digest(corpus)]))[:16]
     run = cache_directory() / "pretrain" / key

@@ -8,12 +8,23 @@ import pandas as pd
 from .association import holm
 from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
 from .report import interval
+from .report_behavior import p_value
 from .severance import EDGES, GROUPS
 from .task import LANGUAGES
 
 OUTCOME_NAMES = {"reciprocal_rank": "MRR", "score": "Score", "log_ratio": "log-ratio"}
 
-__all__ = ["balance", "severance_sentences", "training_sentences", "learning_sentences", "hypotheses_table", "verdict", "null_sentence", "power_sentence"]
+__all__ = [
+    "balance",
+    "severance_sentences",
+    "training_sentences",
+    "learning_sentences",
+    "hypotheses_table",
+    "trainings_sentences",
+    "verdict",
+    "null_sentence",
+    "power_sentence",
+]
 __all__ += ["manipulation_table", "manipulation_sentence", "dose_table", "english_sentences", "label_table"]
 
 
@@ -43,14 +54,14 @@ def severance_sentences(severance: pd.DataFrame, collateral: pd.DataFrame, n_cut
         f"(median {cut.n_both_before.median():.0f} an edge, {len(cut)} edges); after them in **{int(cut.n_both_after.sum())}**. Taking a document "
         f"apart leaves each word where it was, but one that stands in two pieces counts twice: summed over {len(words)} words, the documents that hold them "
         f"became {words.after.sum() / words.before.sum() - 1:.2%} more, and by more than 1 % more for {len(moved)} words"
-        + (f", rare ones (at most {moved.before.max()} documents, at most {int((moved.after - moved.before).max())} more)" if len(moved) else "")
+        + (f" (each in at most {moved.before.max()} documents, at most {int((moved.after - moved.before).max())} more)" if len(moved) else "")
         + f". Edges that are not cut paid for it: they kept between {low.kept:.0%} ({GROUP_NAMES[low.group]}, {low.edge}) and {high.kept:.0%} "
         f"({GROUP_NAMES[high.group]}, {high.edge}) of their meetings, and {lost} of them kept none."
     )
 
 
 def training_sentences(log: pd.DataFrame, checkpoints: pd.DataFrame, n_parameters: int) -> str:
-    """How long the model was trained, and whether the loss had flattened."""
+    """How long the model was trained, and how far its loss still fell in the last fifth."""
     seen = log[log.val_en.notna()]
     last = seen.iloc[-1]
     before = seen[seen.tokens <= 0.8 * last.tokens].iloc[-1]
@@ -87,24 +98,33 @@ def hypotheses_table(confirmatory: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def repeated_sentences(tests: pd.DataFrame, trainings: dict[str, pd.DataFrame]) -> str:
-    """The fixed tests training by training, and how far two trainings agree on a concept.
+def trainings_sentences(tests: pd.DataFrame) -> str:
+    """The fixed tests training by training, and for all trainings together.
 
     Args:
-        tests: of ``checkpoints.repeated``.
-        trainings: what it was given.
+        tests: of ``repetitions.tests_by_training``.
     """
-    if len(trainings) < 2:
+    first, *others = dict.fromkeys(tests.training)
+    if not others:
         return "The model was trained once; `python -m semantic_pivots.pretrain --seed 1` trains it again."
-    said = []
-    for contrast, name in CONTRAST_NAMES.items():
-        rows = tests[tests.contrast == contrast]
-        if len(rows):
-            each = "; ".join(f"{r.training} {interval(r.estimate, r.ci_low, r.ci_high, 3)}" for r in rows.itertuples())
-            said.append(f"* *{name}*: {each} (p of the mean {rows.p.iloc[-1]:.4f}, Holm {rows.p_holm.iloc[-1]:.4f}, n = {rows.n.iloc[-1]}).")
-    wide = pd.DataFrame({name: own.set_index("concept_id").reciprocal_rank for name, own in trainings.items()}).corr().to_numpy()
-    between = wide[np.triu_indices(len(wide), 1)]
-    return "\n".join([*said, f"* A concept's MRR in one training goes with that in another by r = {between.mean():.2f} (mean over pairs of trainings)."])
+    *single, together = first, *others
+    lines = []
+    for contrast in dict.fromkeys(tests.contrast[tests.p_holm.notna()]):
+        rows = tests[tests.contrast == contrast].set_index("training")
+        each = "; ".join(f"{name} {interval(*rows.loc[name, ['estimate', 'ci_low', 'ci_high']], 3)}" for name in single)
+        mean = rows.loc[together]
+        lines.append(
+            f"* *{CONTRAST_NAMES[contrast]}*: {each}; {together} **{interval(mean.estimate, mean.ci_low, mean.ci_high, 3)}** ({p_value(mean.p)}, Holm {p_value(mean.p_holm)}, n = {mean.n}), "
+            f"sd between trainings {mean.sd_trainings:.3f}; with trainings as random as blocks [{mean.mixed_low:.3f}, {mean.mixed_high:.3f}]."
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The model was trained again after the result of {first} was known, whose tests remain the ones that were fixed. Effects on MRR; p and intervals are over concepts, *given these trainings*, but "
+            "for the last interval of a line, which also covers a training that was not made. Holm is over the four contrasts of a training, or of the mean.",
+        ]
+    )
 
 
 def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha: float = 0.05) -> str:
@@ -134,7 +154,7 @@ def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha
         row = rows.loc[name]
         text = none if not row.p_holm < alpha else up if row.estimate > 0 else down
         lines.append(
-            f"{text[0].upper()}{text[1:]} ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, Holm {row.p_holm:.4f}, n = {row.n})."
+            f"{text[0].upper()}{text[1:]} ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, {p_value(row.p)}, Holm {p_value(row.p_holm)}, n = {row.n})."
         )
     above = {}
     for name, words in (
@@ -144,15 +164,16 @@ def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha
         row = rows.loc[name]
         above[name] = bool(row.p < alpha and row.estimate > 0)
         lines.append(
-            f"{words} are ranked {'above' if above[name] else 'not above'} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, p = {row.p:.4f}, "
+            f"{words} are ranked {'above' if above[name] else 'not above'} chance ({interval(row.estimate, row.ci_low, row.ci_high, 3)}, {p_value(row.p)}, "
             f"n = {row.n})."
         )
     if above["none - chance"] and not (rows.p_holm[list(says)] < alpha).any():
         known = whole[0] + rows.estimate["none - chance"]
+        share = "none of it is" if whole[2] <= 0 else f"at most {whole[2] / known:.0%} of it is" if whole[2] < known else "it may be all of it"
         lines.append(
             f"Words that may all meet are ranked {known:.3f} above chance; that they may meet accounts for {interval(*whole, 3)} of it. **No share of what this model knows of a "
             "translation could be traced to meetings of the two words or with the English one**"
-            + (f"; by the interval at most {whole[2] / known:.0%} of it is." if 0 < whole[2] < known else "; by the interval it may be all of it.")
+            f"; by the interval {share}."
         )
     return " ".join(lines)
 
@@ -168,15 +189,15 @@ def null_sentence(contrasts: pd.DataFrame, beyond: pd.DataFrame, alpha: float = 
     least = beyond.loc[beyond.p.idxmin()]
     shown = beyond[beyond.contrast.isin(["direct", "direct_only - none", "pivot_only - none"]) & beyond.outcome.isin(["reciprocal_rank", "log_ratio"])]
     left = "; ".join(
-        f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} (p = {r.p:.3f})" for r in shown.itertuples()
+        f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} ({p_value(r.p)})" for r in shown.itertuples()
     )
     null = contrasts[(contrasts.target == "foreign") & contrasts.contrast.isin(list(CONTRAST_NAMES))]
     shifted = (null.p < alpha).sum() > 2 * alpha * len(null)
     return (
         f"With another concept's translation in place of the own, {int((null.p < alpha).sum())} of {len(null)} contrasts (outcomes and contrasts of the "
         f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance. {'So a cut may move other translations too. ' if shifted else ''}What "
-        f"a cut does to the own translation beyond that, own minus foreign (secondary): {left}. After Holm over all {len(beyond)} such differences the smallest p is "
-        f"{least.p_holm:.3f} ({CONTRAST_NAMES[least.contrast]}, {OUTCOME_NAMES[least.outcome]})."
+        f"a cut does to the own translation beyond that, own minus foreign (secondary): {left}. After Holm over all {len(beyond)} such differences the least has {p_value(least.p_holm)} "
+        f"({CONTRAST_NAMES[least.contrast]}, {OUTCOME_NAMES[least.outcome]})."
     )
 
 
@@ -194,7 +215,7 @@ def manipulation_table(check: pd.DataFrame) -> pd.DataFrame:
             "direction": check.direction.str.replace("-", " → ", regex=False),
             "contrast": check.contrast.map(CONTRAST_NAMES),
             "effect on MRR": [interval(*r, digits=3) for r in check[["estimate", "ci_low", "ci_high"]].to_numpy()],
-            "p": check.p.map("{:.3f}".format),
+            "p": check.p.map(p_value).str.removeprefix("p ").str.removeprefix("= "),
             "concepts": check.n,
         }
     )
@@ -203,9 +224,11 @@ def manipulation_table(check: pd.DataFrame) -> pd.DataFrame:
 def manipulation_sentence(pooled: pd.DataFrame) -> str:
     """Whether the cuts were felt where they were made; contrasts of the directions with English together."""
     row = pooled[pooled.contrast == "pivot"].iloc[0]
-    text = f"Over the directions with English together, an open path changes their MRR by {interval(row.estimate, row.ci_low, row.ci_high, 3)} (p = {row.p:.3f}, n = {row.n} concepts). "
+    text = f"Over the directions with English together, an open path changes their MRR by {interval(row.estimate, row.ci_low, row.ci_high, 3)} ({p_value(row.p)}, n = {row.n} concepts). "
     if row.ci_low > 0:
         return text + "The cuts are felt where they were made."
+    if row.ci_high < 0:
+        return text + "**There an open path harms**, which neither account foresees."
     return text + (
         "**The cuts are not felt even where they were made.** Either this model learns little from meetings, or the meetings that are left, and the size of the sample, hide it; "
         "the two-by-two cannot tell these apart."
@@ -234,8 +257,8 @@ def english_sentences(contrasts: pd.DataFrame, first: int, last: int) -> str:
     found = "more" if row.ci_high < 0 and row.p < 0.05 else "less" if row.ci_low > 0 and row.p < 0.05 else "neither more nor less, as far as can be told,"
     return (
         f"Between blocks {first + 1} and {last + 1}, concepts whose words never meet but have a path through English show {found} English than "
-        f"concepts with both ways: both ways − pivot only {interval(row.estimate, row.ci_low, row.ci_high, 4)} (p = {row.p:.4f} before any correction, n = {row.n}). An open path by itself "
-        f"changes what these layers say of the English word by {interval(path.estimate, path.ci_low, path.ci_high, 4)} (p = {path.p:.4f}, n = {path.n})."
+        f"concepts with both ways: both ways − pivot only {interval(row.estimate, row.ci_low, row.ci_high, 4)} ({p_value(row.p)} before any correction, n = {row.n}). An open path by itself "
+        f"changes what these layers say of the English word by {interval(path.estimate, path.ci_low, path.ci_high, 4)} ({p_value(path.p)}, n = {path.n})."
     )
 
 

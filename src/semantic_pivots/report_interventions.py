@@ -23,7 +23,7 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["effect_row", "harms", "best_dose", "mean_text", "difference_text", "SPANS"]
+__all__ += ["effect_row", "harms", "best_dose", "beyond_the_last", "mean_text", "difference_text", "SPANS"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
 OTHERS = (("same geometry", "", "transplanted"), ("with the part along the target left in", " beside target", "matched"))
@@ -73,11 +73,11 @@ def difference_text(row: pd.Series, digits: int = 2) -> str:
 
 def pivot_sentence(pivots: dict[str, list[list[int]]], items: pd.DataFrame, n_second: int) -> str:
     """How many items have pivots to take out."""
-    names, parts = {"english": "English forms", "discovered": "discovered pivots"}, []
+    parts = []
     for name, sets in pivots.items():
         have = np.array([bool(s) for s in sets])
         sizes = np.array([len(s) for s in sets])[have]
-        parts.append(f"{names.get(name, name)}: {have.sum()} of {len(have)} items, {np.median(sizes) if len(sizes) else 0:.0f} tokens each (median)")
+        parts.append(f"{SPANS[name]}: {have.sum()} of {len(have)} items, {np.median(sizes) if len(sizes) else 0:.0f} tokens each (median)")
     n = items.concept_id.nunique()
     second = f" Of the discovered pivots those of the first {n_second} concepts are looked at." if "discovered" in pivots and n_second < n else ""
     return (
@@ -100,7 +100,7 @@ def direction_sentences(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     plain = values.xs("u", level="direction").shuffled.mean()
     text = (
         f"English forms do more harm than another concept's in {ahead['u']} of {n} directions with the plain row u, in {ahead['Mᵀu']} with the norm taken into account, and "
-        f"in {ahead['Mᵀ(u − ū)']} when also what all tokens share stays in the state. The plain row breaks the model whatever the word (another concept's forms: {plain:.1f} nats on average). "
+        f"in {ahead['Mᵀ(u − ū)']} when also what all tokens share stays in the state. With the plain row, another concept's forms change the log-odds by {plain:.1f} nats on average. "
     )
     if ahead["Mᵀu"] < ahead["Mᵀ(u − ū)"]:
         text += (
@@ -120,7 +120,7 @@ def balance_text(balance: pd.DataFrame) -> pd.DataFrame:
 
 def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: float = 0.05) -> str:
     """What taking the pivots out does beside three kinds of control."""
-    name = {"english": "the English forms", "discovered": "the discovered pivots"}.get(span, span)
+    name = f"the {SPANS[span]}"
     matched, exact = (effect_row(effects, kind="ablation", what=span, control=c) for c in ("matched", "transplanted"))
     if matched is None:
         return f"No item has {name}."
@@ -191,13 +191,14 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
             f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
             f"({p_value(beside.p)}, n = {beside.n}), {end}."
         )
-    if told := _beyond_the_last(effects, span):
+    if told := beyond_the_last(effects, span):
         alone, rest = ([r[i] for r in told.values()] for i in (0, 1))
         lost = " and ".join(f"{difference_text(r)} beyond {c}" for c, r in zip(told, alone))
         shown = sum(harms(r, alpha) for r in rest)
+        by = ", by both controls" if len(told) > 1 else ""
         end = (
-            "so later blocks use what was taken out, by both controls"
-            if shown == len(told) > 1
+            f"so later blocks use what was taken out{by}"
+            if shown == len(told)
             else "so that later blocks use what was taken out is shown by one control and not by the other"
             if shown
             else "so a use by later blocks is not shown"
@@ -208,7 +209,7 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
     return " ".join(said)
 
 
-def _beyond_the_last(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
+def beyond_the_last(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
     """A span taken out after the last block alone, and what all pivot blocks lose more, by control."""
     last, found = effects.layer[effects.kind == "one block"].max(), {}
     for control, name in (("matched", "matched tokens"), ("transplanted", "directions of the same geometry")):
@@ -263,7 +264,8 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
             return "after no block that was tried"
         tried = sorted(curves[curves.kind == "both"].layer.unique())
         before = [la for la in tried if la < row.layer]
-        ends = "every resample" if row.low == row.high else f"95 % of resamples: {int(row.low) + 1} to {int(row.high) + 1}"
+        ends = f"95 % of resamples: {int(row.low) + 1}" + (f" to {int(row.high) + 1}" if row.high > row.low else "")
+        ends += f"; {row.resolved:.0%} of them have such a block" if row.resolved < 1 else ""
         place = f"between blocks {int(before[-1]) + 1} and {int(row.layer) + 1}" if before else f"by block {int(row.layer) + 1}"
         return f"{place} ({ends}, of the blocks tried)"
 
@@ -273,16 +275,17 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
         f"(n = {concept.n} concepts; without a patch {language.before:.0%} of the four outcomes' probability is English and {concept.before:.0%} the other concept's, with the state "
         f"after the last block {language.after:.0%} and {concept.after:.0%}). "
     )
-    if np.isfinite(concept.layer) and np.isfinite(language.layer):
-        if language.layer < concept.layer:
+    order = both.loc["concept − language"]
+    if np.isfinite(order.layer):
+        if order.low > 0:
             text += (
                 "At this position the language comes first. The prompt names it right before, so this alone does not speak against a pivot; what would speak for one, a block that holds the other "
                 "concept while the language is still the own, does not show. "
             )
-        elif concept.layer < language.layer:
+        elif order.high < 0:
             text += "So there are layers that hold the concept while the language is still open. "
         else:
-            text += "So concept and language change hands at the same block. "
+            text += "Which of them comes first cannot be told. "
     tried = curves[(curves.kind == "concept") & (curves.measure == "p_1")].sort_values("layer")
     tried = tried[tried.layer < tried.layer.max()]  # after the last block the output is the other run's own
     best = tried.loc[tried["mean"].idxmax()]
@@ -313,7 +316,7 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
         + "Controls at that dose change them by "
         + ", ".join(
             f"{control_text(at.loc[c])} ({label}; pivots less control {difference_text(at.loc[c])}, {p_value(at.loc[c].p)})"
-            for c, label in (("transplanted", "same cosine to the target"), ("matched", "matched tokens"), ("random", "random directions"))
+            for c, label in STEERED.items()
             if c in at.index
         )
         + ". "
@@ -345,11 +348,16 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 told.append(
                     f"{name} {costs}, {difference_text(rows[2])} with the part along the target left in ({p_value(rows[2].p)}, n = {rows[0].n} concepts)"
                 )
-        used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := _beyond_the_last(effects, span)))
+        used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := beyond_the_last(effects, span)))
         parts.append(
-            f"**Taken out,** pivots cost the translation: {'; '.join(told)}. "
-            + ("What lies beside the target's direction is used as well." if harms(beside) else "A use beside the target's direction is not shown.")
-            + (f" More than the last block alone, after which nothing is computed, all pivot blocks lose: {used}." if used else "")
+            "**Taken out,** pivots change the target's log-odds"
+            + (f": {'; '.join(told)}. " if told else f" by {difference_text(matched)} nats beyond matched tokens. ")
+            + (
+                "What lies beside the target's direction matters too."
+                if harms(beside)
+                else "That what lies beside the target's direction matters is not shown."
+            )
+            + (f" What all pivot blocks add to the last block alone, after which nothing is computed: {used}." if used else "")
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
@@ -358,7 +366,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
             f"**Put in,** another run's concept takes over {order.layer:+.0f} blocks [{order.low:+.0f}, {order.high:+.0f}] after its language: "
             + (
                 "layers in which the concept is there and the language still open are not seen, at a position right after the language's name."
-                if order.low >= 0
+                if order.low > 0
                 else "there are layers in which the concept is there and the language still open."
                 if order.high < 0
                 else "which comes first cannot be told."
@@ -390,9 +398,9 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
         f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
         + (f"By other controls: {told}. " if told else "")
-        + ("So a little depends on English here too." if held else "So a use of English beyond what it shares with the target is not shown here.")
+        + ("So something depends on English here." if held else "So a use of English beyond what it shares with the target is not shown here.")
         + _known_others(effects)
-        + " A model that rarely finds the translation has little that could be broken."
+        + f" Where {items.correct.mean():.1%} of the answers are right, {'little' if items.correct.mean() < 0.2 else 'something'} can be broken."
     )
 
 
