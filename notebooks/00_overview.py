@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, known_corpus, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, contrasts, checkpoint_scores, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
+#     reads: [lexicon, known_corpus, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, hypotheses_again, contrasts, checkpoint_scores, group_means, twin_power, intervention_effects, patch_crossings, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
 #     writes: []
 # ---
 
@@ -39,19 +39,28 @@ figures.use_style()
 ability = store.read("ability")
 
 # %%
-from semantic_pivots import report, report_behavior, report_causal, report_layers, report_pivots, report_transfer
-from semantic_pivots.report_claims import claims_view, verdict_sentence
+from semantic_pivots import (
+    figures_causal,
+    figures_interventions,
+    report,
+    report_behavior,
+    report_causal,
+    report_interventions,
+    report_layers,
+    report_pivots,
+    report_transfer,
+    report_twin,
+)
+from semantic_pivots.report_claims import LEGEND, claims_view, prompt_sentence, verdict_sentence
 
 # %% [markdown]
 # ## The claims, one by one
 #
-# *Replicates* means that a claim stands with our controls, *with a correction* that a part of it does, *not on this model* that the controls do as
-# well or the effect has the opposite sign, *cannot be told* that the test would not have seen an effect of the size a twin with known truth shows, or that what was found has another explanation.
 # The words of this table are explained below it; how each verdict follows from its number is told in [notebook 06](06_causal_tests.ipynb).
 
 # %%
 claims = store.read("claims")
-display(Markdown(verdict_sentence(claims)), claims_view(claims))
+display(Markdown(LEGEND), claims_view(claims), Markdown(verdict_sentence(claims)))
 
 # %% [markdown]
 # | word | what it means here |
@@ -64,6 +73,10 @@ display(Markdown(verdict_sentence(claims)), claims_view(claims))
 # | *AUC* | how often an item called co-occurrence has the higher count than one called pivot; .5 is chance, above it supports the claim. *Shuffled* counts say what word frequency alone gives |
 # | *proxy counts* | counts in this repository's corpus, where the model's own is not available; *NPMI* is the count weighed against those of the two words |
 # | *matched* | tokens, words or documents drawn to be like those under test in all that can be counted, but without the property under test |
+# | *taken out*, *put in*, *added* | interventions on the state at the answer position: directional ablation of tokens' directions, activation patching from another run, steering along a direction (a *dose* is in lengths of the state) |
+# | *same geometry*, *part along the target* | built directions with the pivots' cosines to the answer's direction and among themselves; what a pivot's direction shares with the answer's |
+# | *base*, *arm*, *replication* | the small model before further training; a way to choose documents; the second, larger run of the arms that the claim is about |
+# | *pivots, ours*; *pivots, as the paper*; *mixed* | documents rich in pivots by our measure of association; by number of links, as the paper has it; documents that hold several languages |
 # | *twin* | a model trained on an invented world in which we know what meets what, to see which effects the experiment would find |
 # | *known-corpus model* | a model of seven million parameters, trained here from scratch on this repository's corpus, which holds sentences beside their translations |
 # | *p (Holm)* | corrected for the number of tests in the family named; intervals in brackets are 95 % |
@@ -81,7 +94,7 @@ display(Markdown(verdict_sentence(claims)), claims_view(claims))
 # | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts tell which? | traces, scores, forms, both corpora | behaviors, cooccurrence, correlation, attribution and what belongs to it |
 # | [04 · pivot discovery](04_pivot_discovery.ipynb) | Which words are the pivots, and do the layers name them? | scores, prompts, traces, behaviors, cooccurrence, corpus | pivots, pivot_mass, pivot_summary, pivot_regression and what belongs to them |
 # | [05 · dataset reconstruction](05_dataset_reconstruction.ipynb) | Does further training on documents rich in pivots help? | lexicon, forms, corpus, the known-corpus model, held-out sentences | selection, training, transfer, transfer_contrasts and what belongs to them |
-# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet, and when a pivot is removed? | lexicon, forms, corpus, the known-corpus model, pivots | severance, checkpoint_scores, hypotheses, contrasts, interventions, claims and what belongs to them |
+# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet, and when a pivot is removed? | lexicon, forms, corpus, the known-corpus model, pivots, the main tables of 01 to 05 | severance, checkpoint_scores, hypotheses, contrasts, interventions, claims and what belongs to them |
 
 # %% [markdown]
 # ## The main results
@@ -89,7 +102,8 @@ display(Markdown(verdict_sentence(claims)), claims_view(claims))
 # ### Ability (notebook 01)
 #
 # The score of a direction is how much more probable the right translation is after its source word than after nine
-# other words, averaged over concepts. In brackets: 95 % bootstrap intervals over concepts.
+# other words, averaged over concepts. In brackets: 95 % bootstrap intervals over concepts. Accuracy, the share of items whose most probable next token begins the main
+# translation, is too low into Chinese and Japanese, where a blank is often first.
 
 # %%
 report.headline(ability)
@@ -97,6 +111,7 @@ report.headline(ability)
 # %%
 for _, rows in ability.groupby("model", sort=False):
     display(Markdown(report.ability_sentences(rows)))
+display(Markdown(prompt_sentence(store.read("behaviors"), model)))
 
 # %%
 fig, axes = figures.ability_matrices([rows for _, rows in ability.groupby("model", sort=False)])
@@ -127,7 +142,7 @@ display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"
 # exact. But it ranks translations better than it gives them, so the rules have little to label:
 
 # %%
-labels, known_model = store.read("behaviors"), "known-corpus"
+labels, known_model = store.read("behaviors").query("prompt_set == 0"), "known-corpus"
 display(Markdown(report_behavior.right_sentence(labels[(labels.model == known_model) & (labels.rule == "robust")])))
 known, known_delta = store.read("known_attribution"), store.read("known_delta_auc")
 display(Markdown(report_behavior.correlation_sentences(store.read("known_correlation")) + "\n" + report_behavior.auc_sentences(known, known_delta)))
@@ -173,6 +188,33 @@ whole = stats.bootstrap_interval(blocks[:, 0] - blocks[:, 3], n_resamples=drawn[
 contrasts = store.read("contrasts")
 english = contrasts[contrasts.direction.str.contains("en") & contrasts.direction.str.contains(" + ", regex=False)]
 display(Markdown(f"{report_causal.verdict(hypotheses, whole)} {report_causal.manipulation_sentence(english)}"))
+
+# %%
+again = store.read("hypotheses_again")
+display(Markdown(report_causal.trainings_sentences(again)))
+
+# %%
+means = store.read("group_means")
+tested = means[(means.tokens == means.tokens.max()) & means.direction.isin([*hypotheses.direction.iloc[0].split(" + "), hypotheses.direction.iloc[0]])]
+fig, axes = figures_causal.two_by_two(tested, report.chance_mrr())
+
+# %% [markdown]
+# The same with *twins*, models of an invented world, says what such an experiment can see:
+
+# %%
+display(Markdown(report_twin.power_sentence(store.read("twin_power"))))
+
+# %% [markdown]
+# ### Pivots taken out, put in and added (notebook 06)
+#
+# What an intervention does is set beside controls that differ from the pivots in one thing each.
+
+# %%
+effects, crossings = (t[t.model == model] for t in (store.read("intervention_effects"), store.read("patch_crossings")))
+display(Markdown(report_interventions.second_half_sentences(effects, crossings)))
+
+# %%
+fig, axes = figures_interventions.ablation(effects)
 
 # %% [markdown]
 # ## How the measure is controlled

@@ -17,7 +17,7 @@
 # %% [markdown]
 # # 01 · A translation task, one word at a time
 #
-# **The claim tested here:** a language model that was trained to continue text, not to translate, can translate words
+# **The claim tested here:** a language model that was trained to continue text, and not tuned to translate, can translate words
 # between English, French, Chinese and Japanese, and it can do so between two languages neither of which is English.
 #
 # He et al. ([arXiv 2505.16385](https://arxiv.org/abs/2505.16385), §3) measure this with a *word-level cross-lingual
@@ -107,7 +107,8 @@ report.identical_shares(lexicon[lexicon.split == "test"])
 # ## The items
 #
 # Concepts are drawn at random with a fixed seed from the bijective test concepts; a larger draw contains the smaller
-# one. All directions use the same concepts, so directions can be compared word by word.
+# one. All directions use the same concepts. Scores can be compared where the target words and the tokenizer are the same; elsewhere the ranks can, since
+# a word of many tokens is easier to go on with than to begin, and the score is a mean per token.
 
 # %%
 pairs = task.parse_pairs(source_langs, target_langs)
@@ -144,11 +145,14 @@ print(example.text(example_items.source_word[0]))
 # $$P(y \mid w) = \exp\Bigl(\frac{1}{K}\sum_k \frac{1}{N}\sum_i \log p(y_i \mid \text{prompt}_k, w, y_{<i})\Bigr) \qquad
 # \text{Score}(w \to y) = P(y \mid w) - \frac{1}{9}\sum_{w'} P(y \mid w').$$
 #
-# The score is the paper's. Beside it stand two measures that do not depend on how probability is spread over
+# The score is the paper's; $P$ is a mean per token, not the probability of the word. Beside it stand two measures that depend less on how probability is spread over
 # synonyms: the *rank* of the true source among the ten (as top-1 and as MRR; by chance .10 and .293), and the mean
 # log-ratio of $P(y \mid w)$ to $P(y \mid w')$; and *first-token accuracy*, whether the model's own next token begins the
 # translation, which does depend on it. Into Chinese and Japanese it is too low: where the tokenizer joins a space to the word, a
 # model that would write a bare space first is counted as wrong, though the right word may follow (notebook 02 says how often).
+#
+# Gemma's pre-training data are not public, but they hold parallel text ([arXiv 2503.19786](https://arxiv.org/abs/2503.19786)). So this is a test of whether the ability is there, not of
+# whether it came without translations.
 #
 # The models are [Gemma 3 270M](https://ai.google.dev/gemma/terms), a multilingual model whose use is subject to the
 # Gemma Terms of Use, and SmolLM2 135M Instruct (Apache-2.0), trained almost only on English and then on instructions. Both
@@ -222,7 +226,7 @@ pd.concat([report.example_words(scores[scores.model == model], p) for p in chose
 
 # %% [markdown]
 # The score is a difference of probabilities: it is low when a model spreads its probability over synonyms and over
-# ways to write a word, also if it knows the word well. The ranks are not: they say whether the translation is more
+# ways to write a word, also if it knows the word well. The ranks are less so: they say whether the translation is more
 # probable after the right word than after nine wrong ones.
 
 # %%

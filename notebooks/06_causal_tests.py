@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behavior_shares, attribution, delta_auc, correlation, known_correlation, transfer_replication]
+#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behaviors, behavior_shares, attribution, delta_auc, correlation, known_correlation, transfer_replication]
 #     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
@@ -248,10 +248,8 @@ again = repetitions.find_repetitions()
 trainings = {f"seed {manifest['seed']}": both}
 again_facts = []
 if again:
-    ends_alone = [tuple(d.split("-")) for d in directions]
-    found, again_facts = checkpoints.score_checkpoints(
-        list(again.values()), lexicon, tested, ends_alone, prompt_format, n_prompt_sets, seed, store, device, dtype
-    )
+    asked = [tuple(direction.split("-")) for direction in directions]
+    found, again_facts = checkpoints.score_checkpoints(list(again.values()), lexicon, tested, asked, prompt_format, n_prompt_sets, seed, store, device, dtype)
     found = checkpoints.outcomes(found[found.target == "own"])
     trainings |= {name: checkpoints.pooled(found[found.model == model_id], directions, outcomes) for name, model_id in again.items()}
 tests = repetitions.tests_by_training(trainings, tested, chance, n_permutations_groups, **settings)
@@ -640,16 +638,15 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 # %% [markdown]
 # ## Claim by claim
 #
-# What the paper says, or what follows from it, and what stands here, each with its number from the tables of this and earlier notebooks. *Replicates* means that it stands with our
-# controls, *with a correction* that a part of it does, *not on this model* that the controls do as well, that the sign is other, or that the interval leaves out an effect as large as the twins'. One small
-# model is no verdict on large ones. The two claims about meetings rest on the experiment of the first half; where it found nothing and an effect as large as
-# the twins' at the model's level is not excluded, the verdict is *cannot be told*; so it is where what was found has another explanation.
+# What the paper says, or what follows from it, and what stands here, each with its number from the tables of this and earlier notebooks. One small
+# model is no verdict on large ones. The two claims about meetings rest on the experiment of the first half; that nothing was found there speaks against them only if the cuts were felt where they
+# were made.
 
 # %%
 names = report_claims.TABLES
 claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, model)
 store.write("claims", claims, facts, [*names, "intervention_effects", "patch_crossings"])
-display(report_claims.claims_view(claims), Markdown(report_claims.verdict_sentence(claims)))
+display(Markdown(report_claims.LEGEND), report_claims.claims_view(claims), Markdown(report_claims.verdict_sentence(claims)))
 
 # %% [markdown]
 # ## What to conclude

@@ -12,7 +12,7 @@ from .report import interval
 from .severance import GROUPS
 from .twin_analysis import BEYOND_LAST
 
-__all__ = ["power_table", "effect_sentences", "false_positive_sentences", "label_sentences", "intervention_sentences"]
+__all__ = ["power_table", "power_sentence", "effect_sentences", "false_positive_sentences", "label_sentences", "intervention_sentences"]
 
 COLUMNS = {
     "factorial, real level": ("level", "factorial", "own group"),
@@ -36,6 +36,19 @@ def power_table(power: pd.DataFrame) -> pd.DataFrame:
     rows = power[power.dose == 0].set_index(["stage", "world", "distractors", "contrast"])
     cells = {name: [_share(*rows.loc[(*key, c), ["n_found", "n_twins"]].astype(int)) for c in PRIMARY] for name, key in COLUMNS.items()}
     return pd.DataFrame(cells, index=[CONTRAST_NAMES[c] for c in PRIMARY])
+
+
+def power_sentence(power: pd.DataFrame) -> str:
+    """In how many twins at the real model's level the experiment finds an effect of meetings, and of a path."""
+    rows = power[(power.world == "factorial") & (power.stage == "level") & (power.dose == 0)].set_index("contrast")
+    if rows.empty:
+        return "No stage of the twins is at the real model's level."
+    found = {c: _share(int(rows.n_found[c]), int(rows.n_twins[c]), " twins") for c in ("direct", PATH)}
+    known = _share(int(rows.n_found["none - chance"]), int(rows.n_twins["none - chance"]))
+    return (
+        f"At the real model's level the experiment finds an effect of meetings in {found['direct']} and one of a path in {found[PATH]}. Twins need not be like the real model: words that met neither each "
+        f"other nor the pivot are ranked above chance in {known} of them."
+    )
 
 
 def effect_sentences(tests: pd.DataFrame, power: pd.DataFrame, level: pd.DataFrame, fixed: pd.DataFrame, full: float, detectable: dict[str, float]) -> str:

@@ -406,7 +406,7 @@ def _quiet_interrupt() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m semantic_pivots.run", description="Execute the notebooks of a profile.")
-    parser.add_argument("--profile", default="laptop", help="smoke, laptop or paper (default: laptop)")
+    parser.add_argument("--profile", default="laptop", help="a file of notebooks/profiles without its suffix (default: laptop)")
     parser.add_argument("--set", default="", help='parameters, as in "n_concepts=500 target_langs=[fr,ja]"')
     parser.add_argument("--only", default="", help="run only the notebooks whose names start like this, e.g. 01")
     parser.add_argument("--force", action="store_true", help="run also what is up to date")
