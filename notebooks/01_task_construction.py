@@ -121,11 +121,13 @@ concepts[["pos", *task.LANGUAGES, "zipf_en"]].head(8)
 # The score of a translation is how probable the model finds it after the right word, *minus* how probable it finds the
 # same translation after nine other words. A distractor is a word of the **source** language, of the same part of speech
 # and about as frequent (Zipf within 0.75), that shares no sense with the concept in any of the dictionaries. A model
-# that merely likes a target word, whatever it is asked to translate, gains nothing.
+# that merely likes a target word, whatever it is asked to translate, gains nothing. Distractors are taken from the concepts that were drawn, and where these have too few, from others of
+# the same split.
 
 # %%
 example_items = task.build_items(lexicon, concepts, pairs[0], seed)
-example_items[["source_word", "target_word", "distractors"]].head(5)
+with pd.option_context("display.max_colwidth", None):
+    display(example_items[["source_word", "target_word"]].assign(distractors=example_items.distractors.str.join(", ")).head(5))
 
 # %% [markdown]
 # ### What the model reads

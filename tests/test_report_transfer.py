@@ -230,9 +230,11 @@ def test_the_contrast_by_spelling_and_direction_finds_where_it_is():
     assert kinds["items"].to_dict() == {"identical": 0.125, "alike": 0.125, "otherwise": 0.25, "another script": 0.5}
     assert kinds.share.head(2).sum() == pytest.approx(1, abs=0.05) and kinds.share.sum() == pytest.approx(1) == pytest.approx(kinds.base_share.sum())
     text = report_transfer.spelling_sentence(spelled.reset_index())
-    assert "50 % of the difference, 12 % of what the base has" in text and "in proportion to it" not in text and "without the alike ones too" in text
+    assert (
+        "50 % of the difference, 12 % of what the base has" in text and "where the base already has most" not in text and "without the alike ones too" in text
+    )
     even = spelled.assign(share=spelled.base_share).reset_index()
-    assert "The difference lies where the base already has most, and in proportion to it" in report_transfer.spelling_sentence(even)
+    assert "**The difference lies where the base already has most** (" in report_transfer.spelling_sentence(even)
     assert "By spelling" in report_transfer.conclusion(table_of()[1], {}, None, spelled.reset_index())
     fig, ax = figures_transfer.spelling(spelled.reset_index())
     assert [t.get_text().split("\n")[0] for t in ax.get_yticklabels()][:3] == ["the same string", "spelled alike", "same script, spelled otherwise"]

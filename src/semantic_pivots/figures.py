@@ -112,10 +112,14 @@ def ability_matrices(tables: list[pd.DataFrame]) -> tuple[Figure, np.ndarray]:
     Args:
         tables: for each model a table with model, source_lang, target_lang, n, mean_score, ci_low, ci_high.
     """
-    fig, axes = plt.subplots(1, len(tables), figsize=(4.9 * len(tables), 3.9), layout="constrained", squeeze=False)
+    n_rows, n_columns = -(-len(tables) // 2), min(len(tables), 2)
+    fig, axes = plt.subplots(n_rows, n_columns, figsize=(5.3 * n_columns, 3.7 * n_rows), layout="constrained", squeeze=False)
     vmax = max(t.mean_score.max() for t in tables)
-    for ax, table in zip(axes[0], tables):
+    for ax, table in zip(axes.flat, tables):
         image = _ability_matrix(ax, table, max(vmax, 1e-9))
+    for ax in axes.flat[len(tables) :]:
+        ax.axis("off")
+        ax.text(0, 1, "In each cell: mean score\nand its 95 % interval\nover concepts", ha="left", va="top", fontsize=10, color="0.35", transform=ax.transAxes)
     fig.colorbar(image, ax=axes, label="mean score (difference of probabilities)", shrink=0.9)
     return fig, axes
 
@@ -135,7 +139,13 @@ def _ability_matrix(ax: Axes, ability: pd.DataFrame, vmax: float):
             text, color = "" if a == b else "not run", "0.55"
         ax.text(j, i, text, ha="center", va="center", color=color, fontsize=8.5 if len(text) < 20 else 7)
     names = [LANGUAGES[la] + (f"\n{NATIVE[la]}" if la in NATIVE else "") for la in order]
-    ax.set(xticks=range(len(order)), yticks=range(len(order)), xlabel="to", ylabel="from", title=f"{short_name(ability.model.iloc[0])}, n = {ability.n.min()}")
+    ax.set(
+        xticks=range(len(order)),
+        yticks=range(len(order)),
+        xlabel="to",
+        ylabel="from",
+        title=f"{short_name(ability.model.iloc[0])}, n = {ability.n.min()} concepts",
+    )
     ax.set_xticklabels(names)
     ax.set_yticklabels(names)
     ax.tick_params(length=0)
@@ -145,15 +155,16 @@ def _ability_matrix(ax: Axes, ability: pd.DataFrame, vmax: float):
 
 MEASURES = {
     "mean_score": ("score", "ci", 0.0),
+    "log_ratio": ("log-ratio (nats a token)", "log_ratio", 0.0),
     "mrr": ("MRR of the true source among ten", "mrr", float(np.mean(1 / np.arange(1, 11)))),
     "first_token_accuracy": ("first-token accuracy", "first_token_accuracy", None),
 }
 
 
 def ability_points(ability: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """Three measures of ability by direction with 95 % intervals, models beside each other; a dashed line marks chance."""
+    """Measures of ability by direction with 95 % intervals, models beside each other; a dashed line marks chance."""
     directions, n_models = list(dict.fromkeys(ability.source_lang + " → " + ability.target_lang)), ability.model.nunique()
-    fig, axes = plt.subplots(1, len(MEASURES), figsize=(10, 0.3 * len(directions) + 1.2), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(MEASURES), figsize=(12, 0.3 * len(directions) + 1.3), sharey=True, layout="constrained")
     for ax, (measure, (label, prefix, chance)) in zip(axes, MEASURES.items()):
         for k, (name, rows) in enumerate(ability.groupby("model", sort=False)):
             y = (rows.source_lang + " → " + rows.target_lang).map(directions.index) + (k - (n_models - 1) / 2) * 0.24
@@ -161,10 +172,17 @@ def ability_points(ability: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             ax.errorbar(rows[measure], y, xerr=error, fmt="os^"[k % 3], ms=4.5, color=COLORS[k], lw=1.2, label=f"{short_name(name)} (n = {rows.n.min()})")
         if chance is not None:
             ax.axvline(chance, color="0.5", ls="--", lw=1)
-        ax.set(xlabel=label, xlim=(-0.03, 1.03))
+            ax.annotate(
+                "chance", (chance, 1), xycoords=("data", "axes fraction"), xytext=(3, -2), textcoords="offset points", va="top", fontsize=8, color="0.4"
+            )
+        ax.set(xlabel=label)
+        if measure in ("mrr", "first_token_accuracy"):
+            ax.set_xlim(-0.03, 1.03)
     axes[0].set_yticks(range(len(directions)), directions)
     axes[0].invert_yaxis()
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=n_models, frameon=False)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=n_models, frameon=False, title="95 % intervals over concepts", alignment="left"
+    )
     return fig, axes
 
 
@@ -175,7 +193,7 @@ def strata(ability_by: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.
         ability_by: model, stratum, level, n, mean_score, ci_low, ci_high.
         names: title of each stratum.
     """
-    fig, axes = plt.subplots(1, len(names), figsize=(10, 2.8), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(names), figsize=(12, 3.2), sharey=True, layout="constrained")
     for ax, (stratum, title) in zip(axes, names.items()):
         part = ability_by[ability_by.stratum == stratum]
         levels = list(dict.fromkeys(part.level))
@@ -192,8 +210,11 @@ def strata(ability_by: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.
                 label=short_name(name),
             )
         ax.set(title=title, xticks=range(len(levels)), xlim=(-0.5, len(levels) - 0.5))
-        ax.set_xticklabels(levels)
+        counts = {level: "/".join(str(n) for n in rows.n) for level, rows in part.groupby("level", sort=False)}
+        ax.set_xticklabels([f"{level}\n{counts[level]}" for level in levels], fontsize=8)
         ax.axhline(0, color="0.5", ls="--", lw=1)
     axes[0].set_ylabel("mean score")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False)
+    legend = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
+    legend.set_title("95 % intervals; below each level its number of concepts, by model in this order", prop={"size": 8})
+    legend.set_alignment("left")
     return fig, axes

@@ -108,8 +108,11 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, value: str = "score", seed: int
 
 def _extreme(ability: pd.DataFrame, pick: Callable) -> str:
     row = ability.loc[pick(ability.mean_score)]
-    digits = 2 if row.ci_low >= 0.005 or row.ci_high <= 0 else 4  # an interval above zero is not to read as zero
-    return f"{LANGUAGES[row.source_lang]} to {LANGUAGES[row.target_lang]} ({interval(row.mean_score, row.ci_low, row.ci_high, digits)})"
+    return f"{LANGUAGES[row.source_lang]} to {LANGUAGES[row.target_lang]} ({_score(row.mean_score, row.ci_low, row.ci_high)})"
+
+
+def _score(value: float, low: float, high: float) -> str:
+    return interval(value, low, high, 2 if high >= 0.02 else 4)  # an interval above zero is not to read as zero
 
 
 def ability_sentences(ability: pd.DataFrame) -> str:
@@ -150,6 +153,13 @@ def task_conclusion(scores: pd.DataFrame, model: str, comparison_model: str) -> 
                 + (f" (without words written alike {interval(without.mean_score, without.ci_low, without.ci_high)})" if len(apart) else "")
                 + f", with MRR {interval(row.mrr, row.mrr_low, row.mrr_high)} where chance is {chance_mrr():.3f} ({row.n} concepts)."
             )
+    far = mine[(mine.source_lang.isin(["zh", "ja"]) & (mine.target_lang == "fr")) | ((mine.source_lang == "fr") & mine.target_lang.isin(["zh", "ja"]))]
+    if len(far):
+        row = scoring.summarise(far, ["model"]).iloc[0]
+        lines.append(
+            f"Between French and Chinese or Japanese, which share no script, it scores {interval(row.mean_score, row.ci_low, row.ci_high)}, with MRR "
+            f"{interval(row.mrr, row.mrr_low, row.mrr_high)} ({row.n} concepts)."
+        )
     # the same target words on both sides: their synonyms and spellings weigh alike
     foreign = mine[mine.target_lang != "en"]
     sides = foreign[foreign.source_lang != "en"], foreign[foreign.source_lang == "en"]
@@ -162,10 +172,12 @@ def task_conclusion(scores: pd.DataFrame, model: str, comparison_model: str) -> 
     shared = ["source_lang", "target_lang", "concept_id"]
     both = mine.merge(other[shared], on=shared)
     if len(both):
-        value, low, high, n = difference(both, other.merge(mine[shared], on=shared))
+        # their tokenizers cut a target differently, so ranks are compared before scores
+        sides = [part.assign(reciprocal_rank=1 / part["rank"]) for part in (both, other.merge(mine[shared], on=shared))]
+        rank, score = (difference(*sides, value) for value in ("reciprocal_rank", "score"))
         lines.append(
-            f"On the same items, {short_name(model)} minus {short_name(comparison_model)} is {interval(value, low, high)} "
-            f"({n} concepts, {both.groupby(shared[:2]).ngroups} directions)."
+            f"On the same items, {short_name(model)} minus {short_name(comparison_model)} is {interval(*rank[:3])} in MRR and {interval(*score[:3])} in score, whose targets the two cut into other tokens "
+            f"({rank[3]} concepts, {both.groupby(shared[:2]).ngroups} directions)."
         )
     return "\n".join(f"* {line}" for line in lines)
 
@@ -180,14 +192,15 @@ def _apart(a: pd.DataFrame, b: pd.DataFrame) -> str:
 
 
 def headline(ability: pd.DataFrame) -> pd.DataFrame:
-    """Score, MRR and first-token accuracy of every direction and model, with intervals, for the overview."""
+    """Score, log-ratio, MRR and first-token accuracy of every direction and model, with intervals, for the overview."""
     return pd.DataFrame(
         {
             "model": ability.model.map(short_name),
             "from": ability.source_lang.map(LANGUAGES),
             "to": ability.target_lang.map(LANGUAGES),
             "n": ability.n,
-            "score": [interval(*v) for v in ability[["mean_score", "ci_low", "ci_high"]].to_numpy()],
+            "score": [_score(*v) for v in ability[["mean_score", "ci_low", "ci_high"]].to_numpy()],
+            "log-ratio": [interval(*v) for v in ability[["log_ratio", "log_ratio_low", "log_ratio_high"]].to_numpy()],
             f"MRR (chance {chance_mrr():.3f})": [interval(*v) for v in ability[["mrr", "mrr_low", "mrr_high"]].to_numpy()],
             "first token right": [interval(*v) for v in ability[["first_token_accuracy", "first_token_accuracy_low", "first_token_accuracy_high"]].to_numpy()],
         }
@@ -202,6 +215,6 @@ def lexicon_sentence(lexicon: pd.DataFrame, scores: pd.DataFrame) -> str:
         n_directions = rows.groupby(["source_lang", "target_lang"]).ngroups
         parts.append(f"{short_name(model)} {rows.concept_id.nunique()} concepts × {n_directions} directions = {len(rows)} items")
     return (
-        f"**{len(lexicon)} concepts** in four languages ({counts.get('test', 0)} for tests, {counts.get('heldout', 0)} held out for the training experiment, "
+        f"**{len(lexicon)} concepts** in four languages ({counts.get('test', 0)} for tests, of which {int((lexicon.bijective & (lexicon.split == 'test')).sum())} are one-to-one in all languages and can be drawn; {counts.get('heldout', 0)} held out for the training experiment, "
         f"{counts.get('demo', 0)} for demonstrations). Scored here, each item with nine distractors: {'; '.join(parts)}."
     )

@@ -81,9 +81,12 @@ def _constants(whole: pd.DataFrame) -> str:
 def right_sentence(labels: pd.DataFrame) -> str:
     """How many answers a model has right, and how many of these the rules can use; labelled items of one model and rule."""
     right = labels[labels.correct]
+    out, left = right[right.label == "excluded"], int(right.label.isin(("cooccurrence", "pivot")).sum())
+    why = [what for what, n in (("begin alike", out.readable.sum()), ("cannot be read", (~out.readable).sum())) if n]
     return (
-        f"{short_name(labels.model.iloc[0])} answers {len(right)} of {len(labels)} items rightly (top token); of these {int((right.label == 'excluded').sum())} are excluded, "
-        f"since their words begin alike or cannot be read, and {int(right.label.isin(('cooccurrence', 'pivot')).sum())} are left to the robust rule."
+        f"{short_name(labels.model.iloc[0])} answers {len(right)} of {len(labels)} items rightly (top token); of these {len(out)} are excluded"
+        + (f", since their words {' or '.join(why)}" if why else "")
+        + f", and {left} {'is' if left == 1 else 'are'} left to the robust rule."
     )
 
 

@@ -13,7 +13,7 @@ from .report import interval
 from .task import LANGUAGES
 
 TOLD = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}
-PROPORTIONAL = 0.15  # largest gap between shares of the difference and of the base that is called proportion
+ALIKE = 0.15  # largest gap between shares of the difference and of the base that are called alike
 
 __all__ = [
     "ability_sentences",
@@ -374,9 +374,10 @@ def spelling_sentence(spelled: pd.DataFrame) -> str:
     if left:
         text += f" Left of the difference: {', '.join(left)}."
     parts = rows[rows.index.isin(names)]
-    if len(parts) > 1 and np.abs(parts.share - parts.base_share).max() < PROPORTIONAL:
+    gap = np.abs(parts.share - parts.base_share).max()
+    if len(parts) > 1 and gap < ALIKE:
         text += (
-            " **The difference lies where the base already has most, and in proportion to it.** So a distribution that is merely sharper would look like this too, the more so where ranks do "
+            f" **The difference lies where the base already has most** (its shares and the base's are at most {100 * gap:.0f} points apart). So a distribution that is merely sharper would look like this too, the more so where ranks do "
             "not change."
         )
     return text
