@@ -60,10 +60,10 @@ bench: $(READY) ## time scoring, tracing, counting and training against plain re
 pretrain: $(READY) ## cut the corpus and train the known-corpus model anew (hours; goes on where it was)
 	$(RUN) -m semantic_pivots.pretrain
 
-select: $(READY) ## a pivot-aware training set: CORPUS=files or folders OUT=folder [BUDGET=tokens LEXICON=file]
-	@test -n "$(CORPUS)" -a -n "$(OUT)" || { echo "usage: make select CORPUS='files or folders' OUT=folder [BUDGET=tokens] [LEXICON=file] [TOKENIZER=file]"; exit 2; }
+select: $(READY) ## a pivot-aware training set: CORPUS=files or folders OUT=folder [BUDGET=tokens LEXICON=file ARGS=options]
+	@test -n "$(CORPUS)" -a -n "$(OUT)" || { echo "usage: make select CORPUS='files or folders' OUT=folder [BUDGET=tokens] [LEXICON=file] [TOKENIZER=file] [ARGS=options]"; exit 2; }
 	$(RUN) -m semantic_pivots.select --corpus $(CORPUS) --out "$(OUT)" \
-	  $(if $(BUDGET),--budget $(BUDGET)) $(if $(LEXICON),--lexicon "$(LEXICON)") $(if $(TOKENIZER),--tokenizer "$(TOKENIZER)")
+	  $(if $(BUDGET),--budget $(BUDGET)) $(if $(LEXICON),--lexicon "$(LEXICON)") $(if $(TOKENIZER),--tokenizer "$(TOKENIZER)") $(ARGS)
 
 lab: $(READY) ## open JupyterLab on the paired notebooks
 	$(RUN) -m semantic_pivots.run --sync

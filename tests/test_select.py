@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from semantic_pivots.ingest import SelectError, line_languages, read_corpus, read_words
+from semantic_pivots import ingest
+from semantic_pivots import select as selecting
+from semantic_pivots.ingest import SelectError, corpus_files, line_languages, read_corpus, read_words
 from semantic_pivots.reconstruction import GraphSettings
 from semantic_pivots.select import Selection, main, select
 
@@ -95,7 +98,7 @@ def test_it_loads_with_datasets_and_as_dolma(tmp_path, lexicon, tokenizer):
     with gzip.open(tmp_path / "set" / "dolma" / "part-00000.jsonl.gz", "rt") as stream:
         lines = [json.loads(line) for line in stream]
     assert [line["id"] for line in lines] == loaded["id"][:] and all(set(line) == {"id", "text", "source", "added", "metadata"} for line in lines)
-    assert lines[0]["metadata"]["license"] == "CC0-1.0" and lines[0]["added"] == "2026-01-01"
+    assert lines[0]["metadata"]["license"] == "CC0-1.0" and lines[0]["added"] == "2026-01-01" and lines[0]["metadata"]["semantic_pivots"]["rank"]
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path, lexicon, tokenizer):
@@ -129,6 +132,7 @@ def test_lines_are_told_apart_by_language():
     assert line_languages("猫が机の上にいる。\n日本") == [("ja", "猫が机の上にいる。\n日本")]
     assert line_languages("12345") == []
     assert line_languages("Über den Wolken") == []
+    assert line_languages("El perro no está en la casa de los niños.\nThe dog is in the house.") == [("en", "The dog is in the house.")]
 
 
 def test_wrong_input_is_named(tmp_path, lexicon, tokenizer, capsys):
@@ -136,18 +140,21 @@ def test_wrong_input_is_named(tmp_path, lexicon, tokenizer, capsys):
         corpus = write(tmp_path / "corpus.jsonl", documents)
         with pytest.raises(SelectError, match=match):
             run(corpus, tmp_path / "set", lexicon, tokenizer, **changes)
-        assert not (tmp_path / "set").exists() and not list(tmp_path.glob(".set*"))
+        assert not (tmp_path / "set").exists()
 
     good = toy_documents(60)
     fails(good, r"a budget of 1000000 tokens is more than the \d+ tokens of the \d+ documents", budget=1_000_000)
     fails(toy_documents(60, langs=("en",)), "all text is English: pivots link words of different languages")
     fails([*good, good[0]], "the id 'd0' occurs twice")
-    fails([*good, {"id": "x", "body": "text"}], "document 60 has no field 'text' with a text; its fields are id, body")
+    fails([*good, {"id": "x", "body": "text"}], "line 61 has no field 'text' with a text; its fields are id, body")
     fails([*good, {"id": "x", "text": "a", "segments": [{"lang": "de", "text": "a"}]}], "a segment of language 'de'")
     fails([{"id": "x", "text": "12345"}], "1 documents and no text in English, French, Chinese, Japanese")
-    fails([{"id": i, "text": t, "lang": la} for i, (t, la) in enumerate([("one two three four", "en"), ("un deux trois quatre", "fr")])], "no word has a link")
+    fails(
+        [{"id": i, "text": t, "lang": la} for i, (t, la) in enumerate([("one two three four", "en"), ("un deux trois quatre", "fr")])],
+        "no document holds text of two languages",
+    )
     (tmp_path / "corpus.jsonl").write_text('{"id": "a", "text": "x"}\n{"id": ')
-    with pytest.raises(SelectError, match="corpus.jsonl is damaged"):
+    with pytest.raises(SelectError, match="corpus.jsonl: line 2 is no JSON"):
         run(tmp_path / "corpus.jsonl", tmp_path / "set", lexicon, tokenizer)
     with pytest.raises(SelectError, match="nowhere is not there"):
         run(tmp_path / "nowhere", tmp_path / "set", lexicon, tokenizer)
@@ -180,7 +187,13 @@ def test_the_card_tells_licences_sources_and_what_is_missing(tmp_path, lexicon, 
     documents.append({"id": "german", "lang": "de", "text": "ein Hund und eine Katze"})
     ranked = run(write(tmp_path / "corpus.jsonl", documents), tmp_path / "set", lexicon, tokenizer)
     card = (tmp_path / "set" / "README.md").read_text()
-    assert "40 documents of the corpus state none" in card and "1 of these have no text in" in card and "| not stated |" in card and "| CC0-1.0 |" in card
+    assert (
+        "40 documents of the corpus state none" in card
+        and "in another language and were left out too: de 1." in card
+        and "2 concepts of the lexicon were held out" in card
+        and "| not stated |" in card
+        and "| CC0-1.0 |" in card
+    )
     assert "language:\n- en\n- fr\n" in card and "data_files: data/*.parquet" in card
     # documents without a pivot are ranked, told of, and come last
     without = ranked[ranked.pivot_share == 0]
@@ -210,6 +223,8 @@ def test_rules_that_are_too_strict_for_a_corpus_are_named_and_can_be_set(tmp_pat
 @pytest.mark.parametrize(
     "line, said",
     [
+        ('{"text": "a"}\n{"text": 7}', "line 2 has no field 'text' with a text"),
+        ('{"text": "a \\ud83d dog"}', "line 1 has a text that is no Unicode: 'a \\ud83d'"),
         ('[{"text": "a"}]', "line 1 is not a JSON object with the fields of a document but starts"),
         ('{"text": "a dog", "segments": [{"lang": "en"}]}', "has a segment with neither a text nor a number of characters"),
         ('{"text": "a dog", "segments": [{"lang": "xx", "n_chars": 5}]}', "has a segment of language 'xx'"),
@@ -230,7 +245,7 @@ def test_languages_are_known_by_their_longer_codes_too(tmp_path):
     lines = [{"text": "a dog", "lang": "eng"}, {"text": "un chien", "lang": "fra_Latn"}, {"text": "狗", "lang": "cmn-Hans"}, {"text": "ein Hund", "lang": "de"}]
     (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)))
     numbers = read_corpus([tmp_path / "corpus.jsonl"], tmp_path / "shards")
-    assert pq.read_table(tmp_path / "shards").column("lang").to_pylist() == ["en", "fr", "zh"] and numbers["without text"] == 1
+    assert pq.read_table(tmp_path / "shards").column("lang").to_pylist() == ["en", "fr", "zh"] and numbers["tagged de"] == 1
 
 
 def test_lexicons_in_csv_and_their_splits(tmp_path):
@@ -249,3 +264,92 @@ def test_a_budget_or_a_number_of_pivots_too_small_is_named(tmp_path, lexicon, to
     with pytest.raises(SelectError, match="1 pivots for"):
         select([corpus], tmp_path / "set", lexicon, replace(SETTINGS, graph=replace(SETTINGS.graph, n_pivots=1)), tokenizer)
     assert not (tmp_path / "set").exists()
+
+
+def test_packed_files_are_read_and_none_is_passed_over_in_silence(tmp_path):
+    (tmp_path / "c" / "a").mkdir(parents=True)
+    (tmp_path / "c" / ".cache").mkdir()
+    documents = toy_documents(8)
+    with pa.output_stream(str(tmp_path / "c" / "a" / "part-0.jsonl.zst"), compression="zstd") as stream:
+        stream.write("\n".join(map(json.dumps, documents[:4])).encode())
+    with gzip.open(tmp_path / "c" / "part-0.jsonl.gz", "wt") as stream:
+        stream.write("\n".join(map(json.dumps, documents[4:])))
+    write(tmp_path / "c" / ".cache" / "old.jsonl", documents)
+    files = corpus_files([tmp_path / "c", tmp_path / "c" / "a"])
+    assert [f.name for f in files] == ["part-0.jsonl.zst", "part-0.jsonl.gz"]
+    assert read_corpus(files, tmp_path / "made")["documents"] == 8
+    (tmp_path / "c" / "b.jsonl.xz").write_bytes(b"")
+    with pytest.raises(SelectError, match="b.jsonl.xz cannot be read: known are .jsonl"):
+        corpus_files([tmp_path / "c"])
+    damaged = (tmp_path / "c" / "part-0.jsonl.gz").read_bytes()
+    (tmp_path / "c" / "part-0.jsonl.gz").write_bytes(damaged[: len(damaged) // 2])
+    with pytest.raises(SelectError, match="part-0.jsonl.gz is damaged after line"):
+        read_corpus([tmp_path / "c" / "part-0.jsonl.gz"], tmp_path / "half")
+
+
+def test_documents_without_id_and_source_are_called_by_their_place(tmp_path):
+    for name in ("wiki/part-0", "news/part-0"):
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path / f"{name}.jsonl", [{"text": "the dog is here", "license": ["MIT", "CC0"]}, {"text": None}, {"text": "el perro", "lang": "Spanish"}])
+    numbers = read_corpus(corpus_files([tmp_path / "news", tmp_path / "wiki"]), tmp_path / "made")
+    assert numbers == {"documents": 6, "without text": 2, "tagged spanish": 2, "without licence": 0, "sources": 2}
+    made = pq.read_table(tmp_path / "made").to_pandas()
+    assert (
+        made.doc_id.tolist() == ["news/part-0.jsonl#1", "wiki/part-0.jsonl#1"]
+        and made.source.tolist() == ["news", "wiki"]
+        and set(made.license) == {"MIT, CC0"}
+    )
+
+
+def test_a_few_lines_of_a_third_language_change_nothing(tmp_path, lexicon, tokenizer):
+    documents = toy_documents(400)
+    plain = run(write(tmp_path / "plain.jsonl", documents), tmp_path / "plain", lexicon, tokenizer)
+    stray = {
+        "id": "stray",
+        "source": "s0",
+        "license": "MIT",
+        "segments": [{"lang": "zh", "text": "狗在这里"}, {"lang": "en", "text": word("en", 3)}],
+        "text": "",
+    }
+    mixed = run(write(tmp_path / "mixed.jsonl", [*documents, stray]), tmp_path / "mixed", lexicon, tokenizer)
+    assert plain[plain.selected].doc_id.tolist() == mixed[mixed.selected].doc_id.tolist()
+    one = [d for d in toy_documents(400, langs=("en",))] + [stray]
+    with pytest.raises(SelectError, match=r"of the documents hold English and 0.25% another language"):
+        run(write(tmp_path / "one.jsonl", one), tmp_path / "one", lexicon, tokenizer)
+
+
+def test_an_interrupted_selection_goes_on_with_what_it_has_read(tmp_path, lexicon, tokenizer, monkeypatch):
+    monkeypatch.setattr(ingest, "SHARD", 50)
+    corpus = write(tmp_path / "corpus.jsonl", toy_documents())
+    expected = run(corpus, tmp_path / "whole", lexicon, tokenizer)
+    with monkeypatch.context() as patch:
+        patch.setattr(selecting, "take", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, tmp_path / "set", lexicon, tokenizer)
+    assert not (tmp_path / "set").exists() and len(list(tmp_path.glob(".set.work/*/corpus/*"))) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(selecting, "read_corpus", lambda *a: pytest.fail("the corpus is read again"))
+        with pytest.raises(SelectError, match="a budget of 1000000 tokens is more than"):
+            run(corpus, tmp_path / "set", lexicon, tokenizer, budget=1_000_000)
+        pd.testing.assert_frame_equal(run(corpus, tmp_path / "set", lexicon, tokenizer), expected)
+    assert not list(tmp_path.glob(".set*"))
+
+
+def test_what_the_corpus_says_of_a_document_is_kept(tmp_path, lexicon, tokenizer):
+    documents = [d | {"url": f"https://example.org/{d['id']}", "added": "2020-02-02", "metadata": {"author": "A."}} for d in toy_documents()]
+    run(write(tmp_path / "corpus.jsonl", documents), tmp_path / "set", lexicon, tokenizer)
+    with gzip.open(tmp_path / "set" / "dolma" / "part-00000.jsonl.gz", "rt") as stream:
+        line = json.loads(next(stream))
+    assert line["added"] == "2020-02-02" and line["metadata"]["author"] == "A." and line["metadata"]["url"].endswith(line["id"])
+
+
+def test_wrong_lexicons_are_named(tmp_path):
+    path = tmp_path / "words.csv"
+    path.write_text("concept_id,en,fr\ndog,dog,chien\ndog,dog,toutou\n")
+    with pytest.raises(SelectError, match="the concept 'dog' stands twice"):
+        read_words(path, "heldout")
+    pd.DataFrame({"concept_id": ["dog"], "en": ["dog"], "fr": [None]}).to_parquet(tmp_path / "words.parquet")
+    with pytest.raises(SelectError, match="'dog' has no word in the column fr, but None"):
+        read_words(tmp_path / "words.parquet", "heldout")
+    with pytest.raises(SelectError, match="none.csv: there is no lexicon"):
+        read_words(tmp_path / "none.csv", "heldout")

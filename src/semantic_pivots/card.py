@@ -44,13 +44,16 @@ def data_card(ranked: pd.DataFrame, pivots: pd.DataFrame, funnel: pd.DataFrame, 
         "npmi": "Documents are ranked by how far their share of pivots lies above the mean of documents of their length, in standard deviations.",
         "paper": "Documents are ranked by their share of pivots.",
     }
+    tags = ", ".join(f"{name.removeprefix('tagged ')} {n}" for name, n in sorted(facts["numbers"].items(), key=lambda x: -x[1]) if name.startswith("tagged "))
     kind, missing = settings["pivots"], facts["numbers"].get("without licence", 0)
     examples = pivots.groupby("lang", sort=False).word.agg(lambda w: ", ".join(w.head(20))).reset_index().set_axis(["language", "strongest pivots"], axis=1)
     lines = [
         *front, "", "# A pivot-aware training set", "",
         f"{len(chosen)} documents with {int(chosen.n_tokens.sum())} tokens (budget {settings['budget']}), chosen from {len(ranked)} that could be chosen and "
         f"{facts['numbers']['documents']} that were read."
-        + (f" {left_out} of these have no text in {', '.join(LANGUAGES.values())} and were left out." if (left_out := facts["numbers"].get("without text", 0)) else ""), "",
+        + (f" {left_out} of these have no text in {', '.join(LANGUAGES.values())} and were left out." if (left_out := facts["numbers"].get("without text", 0)) else "")
+        + (f" By their tags others are in another language and were left out too: {tags}." if tags else "")
+        + f" {facts['held_out']} concepts of the lexicon were held out.", "",
         "## What was chosen, and why", "",
         f"Pivots are {kinds[kind]}. {ranks[kind]} A word that is repeated in a document counts once. The idea is that of He et al. (arXiv 2505.16385); whether it helps a "
         "given model is for its user to test against documents drawn at random from the same languages and sources.", "",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,19 +25,26 @@ from .task import LANGUAGES, read_lexicon
 __all__ = ["SHARD", "SelectError", "corpus_files", "read_corpus", "line_languages", "read_words"]
 
 CODES = tuple(LANGUAGES)
-SHARD = 50_000  # documents of a shard
+SHARD, SHARD_CHARACTERS = 50_000, 50_000_000  # documents and characters of a shard, at most
 UNKNOWN = "not stated"
 NAMES = {"id": ("id", "doc_id"), "source": ("source",), "license": ("license", "licence"), "lang": ("lang", "language"), "segments": ("segments",)}
-ISO_639_3 = {"eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja"}
+TAGS = {"eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja"} | {name.lower(): code for code, name in LANGUAGES.items()}
+UNTAGGED = ("", "mixed", "mul", "und", "unknown")  # tags that name no language: it is told line by line
+SUFFIXES, PACKED = (".jsonl", ".ndjson", ".json"), (".gz", ".zst", ".bz2")
 HAN, KANA, LATIN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]"), re.compile(r"[\u3041-\u30ff]"), re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z])?")
 SIMPLIFIED = set("们这说对时为过还进从见长门问间关开东车书马鱼语请让谁话谢试词认识么吗呢吧啊你她很给样应该发设选择显图页钮单击")  # no Japanese text has them
 FUNCTION = {
     "en": set("the of and to in is that it for was on are with as be this have from or had by but not what all were we when your can said there".split()),
     "fr": set("le la les de des du et un une est que qui dans pour pas sur au avec ce il elle sont par plus ne se vous nous aux été cette".split()),
 }
+# of Spanish, Italian, Portuguese, German and Dutch, and of neither English nor French: such lines are left out
+FOREIGN = set(
+    "el los las una por con para del pero más está che di è per sono della gli nel anche questo os é uma não com em da dos mais der und ist nicht mit eine den dem zu auf für von "
+    "sich auch werden wird oder dass het een van dat niet zijn voor op aan ook wordt".split()
+) - FUNCTION["en"] - FUNCTION["fr"]  # fmt: skip
 FIELDS = pa.schema(
     [("doc_id", pa.string()), ("source", pa.string()), ("license", pa.string()), ("lang", pa.string()), ("text", pa.large_string())]
-    + [("segments", pa.list_(pa.struct([("lang", pa.string()), ("n_chars", pa.int64())])))]
+    + [("segments", pa.list_(pa.struct([("lang", pa.string()), ("n_chars", pa.int64())]))), ("original", pa.large_string())]
 )  # fmt: skip
 
 
@@ -42,47 +53,69 @@ class SelectError(ValueError):
 
 
 def corpus_files(paths: Sequence[Path]) -> list[Path]:
-    """Files of a corpus in the order of their names.
+    """Files of a corpus in the order of their names, each once; hidden files and folders are passed over.
 
     Raises:
-        SelectError: if one is not there, or nothing readable is found.
+        SelectError: if one is not there or packed in a way that is not known, or nothing readable is found.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
             raise SelectError(f"{path} is not there")
-        found += sorted(p for p in path.rglob("*") if _kind(p)) if path.is_dir() else [path]
+        inside = (
+            sorted(p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)) if path.is_dir() else []
+        )
+        # a part of a corpus that is passed over in silence would be missed by nobody
+        if bad := [p for p in inside if not _kind(p) and any(s in p.name for s in (*SUFFIXES[:2], ".json.", ".parquet"))]:
+            raise SelectError(f"{bad[0]} cannot be read: known are {_known()}")
+        found += [p for p in inside if _kind(p)] if path.is_dir() else [path]
     if bad := [p for p in found if not _kind(p)]:
-        raise SelectError(f"{bad[0]} is neither JSON lines (.jsonl, .json, .gz) nor Parquet")
+        raise SelectError(f"{bad[0]} is neither JSON lines nor Parquet: known are {_known()}")
     if not found:
-        raise SelectError(f"{', '.join(map(str, paths))}: there is no .jsonl, .jsonl.gz, .json.gz or .parquet file")
-    return found
+        raise SelectError(f"{', '.join(map(str, paths))}: there is no file {_known()}")
+    return list({p.resolve(): p for p in found}.values())
+
+
+def _known() -> str:
+    return f"{', '.join(SUFFIXES)} (also with {', '.join(PACKED)}) and .parquet"
 
 
 def _kind(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
-    return "parquet" if name.endswith(".parquet") else "json" if name.endswith((".jsonl", ".json")) and not name.startswith(".") else ""
+    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
+    return "parquet" if path.name.endswith(".parquet") else "json" if name.endswith(SUFFIXES) else ""
 
 
-def _rows(path: Path) -> Iterator[dict]:
+def _open(path: Path) -> io.TextIOBase:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return io.TextIOWrapper(pa.input_stream(str(path), compression="detect"), encoding="utf-8") if path.suffix in PACKED else path.open(encoding="utf-8")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict]]:
+    """Documents with the number of their line, or row; from 1."""
+    at = 0
     try:
         if _kind(path) == "parquet":
-            for batch in pq.ParquetFile(path).iter_batches(4096):
-                yield from batch.to_pylist()
+            for batch in pq.ParquetFile(path).iter_batches(1024):
+                for row in batch.to_pylist():
+                    yield (at := at + 1), row
             return
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
-            for line in stream:
+        with _open(path) as stream:
+            for at, line in enumerate(stream, 1):
                 if line.strip():
-                    yield json.loads(line)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SelectError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
+                    yield at, json.loads(line)
+    except json.JSONDecodeError as error:
+        raise SelectError(f"{path}: line {at} is no JSON ({error.msg} at its character {error.pos + 1}); a document is one line") from error
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise SelectError(f"{path} is damaged after {'row' if _kind(path) == 'parquet' else 'line'} {at} ({str(error).splitlines()[0]})") from error
 
 
 def line_languages(text: str, default: str = "") -> list[tuple[str, str]]:
     """Runs of lines of one language: [(language, text)]; joined by line ends they are the text.
 
     A line with kana is Japanese. One with Han characters alone is Chinese if it has a character of simplified script or eight Han characters; else it is what most
-    such lines of the document are. One in Latin letters is English or French by its function words. A line that cannot be told goes with the one before it.
+    such lines of the document are. One in Latin letters is English or French by its function words; with more words of some neighbouring languages it is left out. A line that cannot be
+    told goes with the one before it.
 
     Args:
         default: language of a text of which no line can be told.
@@ -100,6 +133,8 @@ def line_languages(text: str, default: str = "") -> list[tuple[str, str]]:
         if k or h:
             chinese = not k and (SIMPLIFIED & set(line) or len(HAN.findall(line)) >= 8 or sum(kana) < sum(han))
             langs.append("zh" if chinese else "ja")
+        elif sum(w in FOREIGN for w in ws) > max(vote.values()):
+            langs.append("foreign")
         elif ws and vote["en"] != vote["fr"]:
             langs.append(max(vote, key=vote.get))
         elif len(ws) > 3 and overall["en"] != overall["fr"]:
@@ -115,15 +150,15 @@ def line_languages(text: str, default: str = "") -> list[tuple[str, str]]:
             runs[-1][1].append(line)
         else:
             runs.append([last, [line]])
-    return [(la, "\n".join(part)) for la, part in runs if la]
+    return [(la, "\n".join(part)) for la, part in runs if la in LANGUAGES]
 
 
 def _segments(segments: Sequence[dict], text: str, name: str) -> list[tuple[str, str]]:
     """Segments as (language, text); they have texts of their own, or numbers of characters of the document's text, in which a line end stands between two."""
     parts, at = [], 0
     for segment in segments:
-        if not isinstance(segment, dict) or segment.get("lang") not in LANGUAGES:
-            lang = segment.get("lang") if isinstance(segment, dict) else segment
+        lang = segment.get("lang") if isinstance(segment, dict) else segment
+        if not isinstance(segment, dict) or (tag := _tag(lang)) not in LANGUAGES:
             raise SelectError(f"{name} has a segment of language {lang!r}; known: {', '.join(CODES)}")
         if segment.get("text") is not None:
             piece = str(segment["text"])
@@ -131,69 +166,95 @@ def _segments(segments: Sequence[dict], text: str, name: str) -> list[tuple[str,
             piece, at = text[at : at + n], at + n + 1
         else:
             raise SelectError(f"{name} has a segment with neither a text nor a number of characters n_chars: {segment}")
-        parts.append((segment["lang"], piece))
+        parts.append((tag, piece))
     if at and at - 1 != len(text):
         raise SelectError(f"{name}: its segments make up {at - 1} characters, with a line end between two, but its text has {len(text)}")
     return parts
 
 
-def _document(row: dict, path: Path, number: int) -> dict | None:
-    """A document as the corpus modules read it; None if it has no text in a known language."""
+def _tag(value: object) -> str:
+    """A language tag (en-US, zh_Hans, fra, English) as a code of ours, or as its first part where it is another language; "" where it names none."""
+    tag = re.split("[-_]", value.strip().lower())[0] if isinstance(value, str) else ""
+    return "" if tag in UNTAGGED else TAGS.get(tag, tag)
+
+
+def _document(row: dict, name: str, place: str) -> dict | str:
+    """A document as the corpus modules read it; or, in a word, why it is left out.
+
+    Args:
+        name: of its file, below the folder that holds the whole corpus.
+        place: file and line, for errors.
+    """
     if not isinstance(row, dict):
-        raise SelectError(
-            f"{path}: line {number + 1} is not a JSON object with the fields of a document but starts {json.dumps(row, ensure_ascii=False)[:40]!r}"
-        )
+        raise SelectError(f"{place} is not a JSON object with the fields of a document but starts {json.dumps(row, ensure_ascii=False)[:40]!r}")
     text, extra = row.get("text"), row.get("metadata") or {}
+    if "text" in row and text is None:
+        return "without text"
     if not isinstance(text, str):
-        raise SelectError(f"{path}: document {number} has no field 'text' with a text; its fields are {', '.join(map(str, row))}")
+        raise SelectError(f"{place} has no field 'text' with a text; its fields are {', '.join(map(str, row))}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SelectError(f"{place} has a text that is no Unicode: {text[max(error.start - 10, 0) : error.end]!r}") from error
     value = {name: next((w[k] for w in (row, extra) if isinstance(w, dict) for k in keys if w.get(k) not in (None, "")), None) for name, keys in NAMES.items()}
+    tag = _tag(value["lang"])
     if value["segments"]:
-        parts = _segments(value["segments"], text, f"{path}: document {number}")
+        parts = _segments(value["segments"], text, place)
+    elif tag and tag not in LANGUAGES:
+        return f"tagged {tag}"
     else:
-        lang = re.split("[-_]", str(value["lang"] or "mixed").lower())[0]  # en-US, zh_Hans
-        lang = ISO_639_3.get(lang, lang)
-        parts = [(lang, text)] if lang in LANGUAGES else line_languages(text) if lang == "mixed" else []
+        parts = [(tag, text)] if tag else line_languages(text)
     parts = [(la, t) for la, t in parts if t.strip()]
     if not parts:
-        return None
-    langs = {la for la, _ in parts}
+        return "without text"
+    langs, licence = {la for la, _ in parts}, value["license"]
+    first, *below = name.split("/")
+    rest = {k: v for k, v in row.items() if k not in ("text", "segments")}
     return {
-        "doc_id": str(value["id"]) if value["id"] is not None else f"{path.name}#{number}",
-        "source": str(value["source"] or path.name.split(".")[0]),
-        "license": str(value["license"] or UNKNOWN),
+        "doc_id": str(value["id"]) if value["id"] is not None else f"{name}#{place.rpartition(' ')[2]}",
+        "source": str(value["source"] or (first if below else re.sub(r"[-_]?\d+$", "", first.split(".")[0]) or first)),
+        "license": ", ".join(map(str, licence)) if isinstance(licence, list) else str(licence or UNKNOWN),
         "lang": langs.pop() if len(langs) == 1 else "mixed",
         "text": "\n".join(t for _, t in parts),
         "segments": [{"lang": la, "n_chars": len(t)} for la, t in parts],
+        "original": json.dumps(rest, ensure_ascii=False, default=str),
     }
 
 
 def read_corpus(files: Sequence[Path], folder: Path) -> Counter:
     """Write a corpus as shards that the corpus modules read, some documents in memory at a time.
 
+    Without an id a document is called by its file and line, without a source by the first folder below the one that holds the whole corpus, or by its file.
+
     Returns:
-        Numbers: documents, `without text` in a known language, `without licence`.
+        Numbers: documents, `without text` in a known language, `tagged xx` (in another language by its tag xx), `without licence`, sources.
 
     Raises:
         SelectError: for a damaged file, a document without a text, or two documents with one id.
     """
     folder.mkdir(parents=True)
     seen: set[str] = set()
-    numbers, waiting, shard = Counter(), [], 0
+    sources: set[str] = set()
+    numbers, waiting, size, shard = Counter(), [], 0, 0
+    root = Path(os.path.commonpath([path.resolve().parent for path in files]))
     for path in progress(files, "reading the corpus"):
-        for number, row in enumerate(_rows(path)):
-            document = _document(row, path, number)
+        for number, row in _rows(path):
+            document = _document(row, path.resolve().relative_to(root).as_posix(), f"{path}: {'row' if _kind(path) == 'parquet' else 'line'} {number}")
             numbers["documents"] += 1
-            if document is None:
-                numbers["without text"] += 1
+            if isinstance(document, str):
+                numbers[document] += 1
                 continue
             if document["doc_id"] in seen:
                 raise SelectError(f"{path}: the id {document['doc_id']!r} occurs twice; ids must tell documents apart")
             seen.add(document["doc_id"])
+            sources.add(document["source"])
             numbers["without licence"] += document["license"] == UNKNOWN
             waiting.append(document)
-            if len(waiting) == SHARD:
+            size += len(document["text"])
+            if len(waiting) == SHARD or size >= SHARD_CHARACTERS:
                 pq.write_table(pa.Table.from_pylist(waiting, FIELDS), folder / f"part-{shard:05d}.parquet")
-                waiting, shard = [], shard + 1
+                waiting, size, shard = [], 0, shard + 1
+    numbers["sources"] = len(sources)
     if waiting:
         pq.write_table(pa.Table.from_pylist(waiting, FIELDS), folder / f"part-{shard:05d}.parquet")
     if not seen:
@@ -209,20 +270,32 @@ def read_words(path: Path, hold_out: str) -> tuple[Vocabulary, list[str]]:
             accepted words, in CSV and TSV with `|` between them) if there are any. For this project's own lexicon the inflected forms are used.
 
     Raises:
-        SelectError: if columns are missing, or no concept has the split that is to be held out.
+        SelectError: if the file is not there or damaged, columns are missing, a concept stands twice or lacks a word, or none has the split that is to be held out.
     """
     path = Path(path)
+    if not path.is_file():
+        raise SelectError(f"{path}: there is no lexicon")
     if path.resolve() == (ROOT / "data" / "lexicon.parquet").resolve():
         table = read_lexicon(path)
         forms = read_forms(table)
     else:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+        try:
+            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False)
+        except (OSError, ValueError) as error:
+            raise SelectError(f"{path} is damaged ({str(error).splitlines()[0]})") from error
         langs = [la for la in CODES if la in table]
         if "concept_id" not in table or len(langs) < 2:
             raise SelectError(f"{path}: a lexicon needs concept_id and two of the columns {', '.join(CODES)}; it has {', '.join(table.columns)}")
+        if (twice := table.concept_id.duplicated()).any():
+            raise SelectError(f"{path}: the concept {table.concept_id[twice].iloc[0]!r} stands twice; put all its words into one row (valid_en, valid_fr, …)")
+        for la in langs:
+            if not (known := table[la].map(lambda w: isinstance(w, str))).all():
+                raise SelectError(f"{path}: {table.concept_id[~known].iloc[0]!r} has no word in the column {la}, but {table[la][~known].iloc[0]!r}")
         pos = table["pos"] if "pos" in table else [""] * len(table)
         words = {
-            la: [v.split("|") if isinstance(v, str) else list(v) for v in table[f"valid_{la}"]] if f"valid_{la}" in table else [[w] for w in table[la]]
+            la: [
+                [w, *(v.split("|") if isinstance(v, str) else v if np.ndim(v) else ())] for w, v in zip(table[la], table.get(f"valid_{la}", [""] * len(table)))
+            ]
             for la in langs
         }
         forms = tuple(tuple(tuple(dict.fromkeys(f for w in ws if w for f in surface_forms(w, la, p))) for ws, p in zip(words[la], pos)) for la in langs)

@@ -20,11 +20,11 @@ import pandas as pd
 
 from . import task
 from .artifacts import ROOT, atomic_path
-from .experiment import ASSIGNMENT, HOME, Severance, cut_corpus, draw_groups, read_assignment, read_settings
+from .experiment import ASSIGNMENT, HOME, Severance, cut_corpus, draw_groups, read_assignment, read_manifest, read_settings, require_same_corpus
 from .fingerprint import canonical, sha256_text
 from .matching import read_forms
 from .mixture import corpus_digest
-from .models import cache_directory
+from .models import ModelError, cache_directory
 from .severance import assignment_digest
 from .training import TrainingConfig, train
 
@@ -79,6 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
     assignment, funnel, forms = draw_groups(severance, task.read_lexicon(ROOT / "data" / "lexicon.parquet"))
     print(funnel.to_string(index=False), f"{len(assignment)} concepts in {assignment.block.nunique()} blocks", sep="\n", flush=True)
     corpus, log = cut_corpus(severance, assignment, forms)
+    if given.seed is not None:  # a repetition is of the model that is there
+        manifest = read_manifest(given.home)
+        if (digest := assignment_digest(assignment)) != manifest["assignment_sha256"]:
+            raise ModelError(
+                f"the groups drawn now ({digest}) are not those of the model in {given.home} ({manifest['assignment_sha256']}); train that anew first: make pretrain"
+            )
+        require_same_corpus(corpus, manifest)
     print(f"{len(log)} documents taken apart", flush=True)
     config, home = replace(TrainingConfig.from_values(values, str(settings)), corpus=str(corpus)), given.home
     if given.seed is not None:

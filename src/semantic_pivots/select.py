@@ -3,12 +3,17 @@
     make select CORPUS=my/corpus OUT=my/set BUDGET=2000000
     python -m semantic_pivots.select --corpus a.jsonl.gz b.parquet --out my/set --lexicon words.csv
 
-A corpus is one or more files, or folders of files: JSON lines (``.jsonl``, ``.json``, with ``.gz`` or not) or Parquet. A document has a text (``text``), and
-may have an id (``id``, ``doc_id``), a source, a licence (``license``, ``licence``), a language (``lang``, ``language``: en, fr, zh or ja) and segments (a
-list of {lang, text} or {lang, n_chars}); all but the text also inside ``metadata``, as Dolma has it. Without segments or a language, each line's language is told
-by its script and its function words (:func:`.ingest.line_languages`).
+A corpus is one or more files, or folders of files: JSON lines (``.jsonl``, ``.ndjson``, ``.json``; also packed, ``.gz``, ``.zst``, ``.bz2``) or Parquet. A
+document has a text (``text``), and may have an id (``id``, ``doc_id``), a source, a licence (``license``, ``licence``), a language (``lang``, ``language``) and
+segments (a list of {lang, text} or {lang, n_chars}); all but the text also inside ``metadata``, as Dolma has it. Languages are en, fr, zh and ja, and documents tagged
+otherwise are left out. Without segments or a tag that names a language, each line's language is told by its script and its function words
+(:func:`.ingest.line_languages`). Pivots link words of two languages that stand in one document, so some documents must hold two.
 
-A document without a pivot is ranked, but never chosen. Written, all at once when everything is done:
+A lexicon (Parquet, CSV, TSV) has ``concept_id``, a column of words for two or more languages, and may have ``valid_en`` … (further words, `|` between them),
+``pos`` and ``split``: concepts of the split that is held out are blind to the selection, and never meet their translation in a chosen document.
+
+What was read is kept in a folder beside the set until that is complete, so that a killed run, or one with another budget, goes on from there. A
+document without a pivot is ranked, but never chosen. Written, all at once when everything is done:
 
 - ``data/*.parquet``: the chosen documents, as ``datasets.load_dataset("parquet", data_dir=…)`` reads them;
 - ``dolma/*.jsonl.gz``: the same with Dolma's fields id, text, source, added, metadata;
@@ -23,10 +28,10 @@ import datetime
 import gzip
 import json
 import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +42,13 @@ from tokenizers import Tokenizer
 
 from . import reconstruction
 from .arms import meeting_documents, meetings, of_concepts, pool_funnel, take
-from .artifacts import ROOT
+from .artifacts import ROOT, atomic_path
 from .card import data_card
 from .experiment import HOME
-from .fingerprint import sha256_file
+from .fingerprint import canonical, module_code, sha256_file, sha256_text
 from .ingest import SHARD, SelectError, corpus_files, read_corpus, read_words
 from .matching import Vocabulary
+from .progress import progress
 from .reconstruction import GraphSettings
 from .task import LANGUAGES
 from .words import index_corpus
@@ -50,6 +56,9 @@ from .words import index_corpus
 __all__ = ["Selection", "rank_documents", "select", "main"]
 
 CODES = tuple(LANGUAGES)
+READ = "read.json"  # says that all of a corpus was read, and what it holds
+TRACE = 0.01  # a language in a smaller share of the documents is none of the corpus: its words are no pivots
+FEW_SOURCES = 3  # with fewer, that a word is of one source says nothing
 RULES = {  # of GraphSettings, which a small corpus may want otherwise
     "min_both": "documents two words must share to be linked",
     "min_npmi": "least NPMI of a link between two languages",
@@ -80,17 +89,33 @@ class Selection:
 # --- the selection ----------------------------------------------------------------------------------------------------
 
 
-def count_tokens(folder: Path, tokenizer: Tokenizer) -> np.ndarray:
-    """Tokens of every document, int64 [document]."""
+def count_tokens(folder: Path, tokenizer: Tokenizer, cache: Path | None = None) -> np.ndarray:
+    """Tokens of every document, int64 [document].
+
+    Args:
+        cache: folder where the counts of each shard are kept.
+    """
     counts = []
-    for path in sorted(folder.glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(2048, columns=["text"]):
-            counts += [len(c.ids) for c in tokenizer.encode_batch_fast(batch.column("text").to_pylist(), add_special_tokens=False)]
-    return np.array(counts, np.int64)
+    for path in progress(sorted(folder.glob("*.parquet")), "counting tokens"):
+        kept = cache / f"{path.stem}.npy" if cache else None
+        if kept is None or not kept.is_file():
+            own = []
+            for batch in pq.ParquetFile(path).iter_batches(512, columns=["text"]):
+                own += [len(c.ids) for c in tokenizer.encode_batch_fast(batch.column("text").to_pylist(), add_special_tokens=False)]
+            if kept is None:
+                counts.append(np.array(own, np.int64))
+                continue
+            with atomic_path(kept) as temporary:
+                np.save(temporary, np.array(own, np.int64), allow_pickle=False)
+        counts.append(np.load(kept, allow_pickle=False))
+    return np.concatenate(counts)
 
 
-def rank_documents(folder: Path, settings: Selection, forms: Vocabulary, held: list[str], n_tokens: np.ndarray):
+def rank_documents(folder: Path, settings: Selection, forms: Vocabulary, held: list[str], n_tokens: np.ndarray, cache: Path | None = None):
     """Score all documents of a corpus.
+
+    Args:
+        cache: folder where the index of each shard is kept.
 
     Returns:
         The documents that can be chosen, best first (row, doc_id, score, pivot_share, n_words, n_tokens, langs, source, license); the words with their degrees and
@@ -100,17 +125,32 @@ def rank_documents(folder: Path, settings: Selection, forms: Vocabulary, held: l
         SelectError: if the corpus has one language only, or no pivots.
     """
     documents = reconstruction.read_documents_table(folder)
-    if len(langs := sorted(set("+".join(documents.langs.unique()).split("+")) - {""})) < 2:
-        raise SelectError(f"all text is {LANGUAGES[langs[0]]}: pivots link words of different languages, so a corpus needs at least two of {', '.join(CODES)}")
+    shares = documents.langs.str.get_dummies("+").mean().sort_values(ascending=False)
+    langs = sorted(shares.index[shares >= TRACE])
+    if len(langs) < 2:
+        only = (
+            f"all text is {LANGUAGES[langs[0]]}"
+            if len(shares) == 1
+            else f"{shares.iloc[0]:.2%} of the documents hold {LANGUAGES[langs[0]]} and {shares.iloc[1]:.2%} another language"
+        )
+        raise SelectError(f"{only}: pivots link words of different languages, so a corpus needs at least two of {', '.join(CODES)}")
+    if not documents.langs.str.contains("+", regex=False).any():
+        raise SelectError(
+            "no document holds text of two languages, so no word has a link to a word of another language. If each has one tag for all its text, leave the tags out: then languages are told "
+            "line by line"
+        )
+    if (have := int(n_tokens.sum())) < settings.budget:
+        raise SelectError(f"a budget of {settings.budget} tokens is more than the {have} tokens of the {len(documents)} documents that were read")
     if settings.graph.n_pivots < len(langs):
         raise SelectError(f"{settings.graph.n_pivots} pivots for {len(langs)} languages: at least one of each is needed")
-    index = index_corpus(folder, min_docs=min(5, max(1, len(documents) // 10)))
-    incidence = meetings(folder, forms)
+    index = index_corpus(folder, min_docs=min(5, max(1, len(documents) // 10)), cache=cache)
+    incidence = meetings(folder, forms, cache)
     part, words = of_concepts(incidence, forms, held)
     blind = reconstruction.blind_words(index, words) if held else np.zeros(len(index.words), bool)
     table = reconstruction.centrality(index, settings.graph, blind, reconstruction.eligible(index, documents.source.to_numpy(), settings.graph))
+    pivots, main = np.zeros(len(table), bool), table.lang.isin(langs).to_numpy()
     try:
-        pivots = reconstruction.pivot_words(table, settings.pivots, settings.graph.n_pivots)
+        pivots[main] = reconstruction.pivot_words(table[main].reset_index(drop=True), settings.pivots, settings.graph.n_pivots)
     except ValueError as error:
         rules = ", ".join(f"{name} {getattr(settings.graph, name)}" for name in RULES)
         raise SelectError(
@@ -148,7 +188,7 @@ def select(
         The ranking, with the column ``selected``.
 
     Raises:
-        SelectError: if an input is wrong, the folder is not empty, or the budget is more than the corpus has.
+        SelectError: if an input is wrong, the folder is not empty, or the budget is more than the corpus has. What was read by then is kept in a hidden folder beside ``out``.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -156,32 +196,57 @@ def select(
     files = corpus_files(corpus)
     inputs = {str(p): sha256_file(p) for p in files}
     lexicon = ROOT / "data" / "lexicon.parquet" if lexicon is None else Path(lexicon)
-    place = next(HOME.glob("tokens-*")) if tokenizer is None else Path(tokenizer)
+    place = sorted(HOME.glob("tokens-*"))[0] if tokenizer is None else Path(tokenizer)
     place = place / "tokenizer.json" if place.is_dir() else place
     if not place.is_file():
         raise SelectError(f"{place} is not there")
     forms, held = read_words(lexicon, settings.hold_out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        work, made = Path(scratch) / "corpus", Path(scratch) / "set"
-        numbers = read_corpus(files, work)
-        ranked, words, funnel, n_without = rank_documents(work, settings, forms, held, count_tokens(work, Tokenizer.from_file(str(place))))
-        try:
-            chosen = take(np.flatnonzero(ranked.pivot_share > 0), ranked.n_tokens.to_numpy(), settings.budget, str(out))
-        except ValueError as error:
-            raise SelectError(str(error)) from error
-        if not len(chosen):
-            raise SelectError(f"a budget of {settings.budget} tokens is less than the {ranked.n_tokens.min()} of the shortest document that can be chosen")
-        ranked["selected"] = False
-        ranked.loc[chosen, "selected"] = True
-        ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
-        facts = {"settings": asdict(settings), "inputs": inputs, "lexicon_sha256": sha256_file(lexicon), "tokenizer_sha256": sha256_file(place)}
-        facts |= {"numbers": dict(numbers), "without_a_pivot": n_without, "added": added or datetime.datetime.now(datetime.UTC).date().isoformat()}
-        _write(made, work, ranked, words, funnel, facts)
+    work = _work_folder(out, files, inputs)
+    corpus_folder, numbers = work / "corpus", json.loads((work / READ).read_text())
+    if numbers["sources"] < FEW_SOURCES:
+        settings = replace(settings, graph=replace(settings.graph, max_source_share=1.0))
+    n_tokens = count_tokens(corpus_folder, Tokenizer.from_file(str(place)), work / f"tokens-{sha256_file(place)[:16]}")
+    ranked, words, funnel, n_without = rank_documents(corpus_folder, settings, forms, held, n_tokens, work / "index")
+    try:
+        chosen = take(np.flatnonzero(ranked.pivot_share > 0), ranked.n_tokens.to_numpy(), settings.budget, str(out))
+    except ValueError as error:
+        left = "; ".join(f"{r.condition}: {r.documents} documents with {r.tokens} tokens" for r in funnel.itertuples())
+        raise SelectError(f"{error}. Left after each condition: {left}; {n_without} of the last hold no pivot") from error
+    if not len(chosen):
+        raise SelectError(f"a budget of {settings.budget} tokens is less than the {ranked.n_tokens.min()} of the shortest document that can be chosen")
+    ranked["selected"] = False
+    ranked.loc[chosen, "selected"] = True
+    ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
+    facts = {
+        "settings": asdict(settings),
+        "inputs": inputs,
+        "lexicon_sha256": sha256_file(lexicon),
+        "tokenizer_sha256": sha256_file(place),
+        "held_out": len(held),
+    }
+    facts |= {"numbers": numbers, "without_a_pivot": n_without, "added": added or datetime.datetime.now(datetime.UTC).date().isoformat()}
+    made = work / "set"
+    shutil.rmtree(made, ignore_errors=True)
+    _write(made, corpus_folder, ranked, words, funnel, facts)
+    try:
         if out.exists():
             out.rmdir()
         os.replace(made, out)
+    except OSError as error:
+        raise SelectError(f"{out} cannot be put in its place ({error.strerror}); the complete set is in {made}") from error
+    shutil.rmtree(work.parent)
     return ranked
+
+
+def _work_folder(out: Path, files: list[Path], inputs: dict[str, str]) -> Path:
+    """The folder beside the set that holds the corpus as it was read, in an earlier call or now; another corpus, or other code, has another one."""
+    work = out.parent / f".{out.name}.work" / sha256_text(canonical([inputs, module_code("ingest"), module_code("words")]))[:16]
+    if not (work / READ).is_file():
+        shutil.rmtree(work, ignore_errors=True)
+        numbers = read_corpus(files, work / "corpus")
+        with atomic_path(work / READ) as temporary:
+            temporary.write_text(json.dumps(numbers))
+    return work
 
 
 def _write(folder: Path, corpus: Path, ranked: pd.DataFrame, words: pd.DataFrame, funnel: pd.DataFrame, facts: dict) -> None:
@@ -202,6 +267,7 @@ def _write(folder: Path, corpus: Path, ranked: pd.DataFrame, words: pd.DataFrame
         }
         columns |= {
             "segments": [d["segments"] for d in documents],
+            "original": [d["original"] for d in documents],
             "rank": part["rank"],
             "score": part.score,
             "pivot_share": part.pivot_share,
@@ -212,8 +278,7 @@ def _write(folder: Path, corpus: Path, ranked: pd.DataFrame, words: pd.DataFrame
         # no time and no name in the file: the same set gives the same bytes
         with (folder / "dolma" / f"part-{shard:05d}.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
             for row in table.to_pylist():
-                line = {k: row.pop(k) for k in ("id", "text", "source")} | {"added": facts["added"], "metadata": row}
-                stream.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+                stream.write((json.dumps(_dolma(row, facts["added"]), ensure_ascii=False) + "\n").encode())
     ranked.drop(columns="row").to_parquet(folder / "ranking.parquet", index=False)
     pivots = words[words["pivot"]].drop(columns="pivot").sort_values(["lang", "strength"], ascending=[True, False])
     pivots.to_csv(folder / "pivots.csv", index=False, float_format="%.4g")
@@ -221,11 +286,21 @@ def _write(folder: Path, corpus: Path, ranked: pd.DataFrame, words: pd.DataFrame
     (folder / "README.md").write_text(data_card(ranked, pivots, funnel, facts), encoding="utf-8")
 
 
+def _dolma(row: dict, added: str) -> dict:
+    """A chosen document with Dolma's fields: what the corpus said of it, and beside that what the selection says."""
+    original = json.loads(row.pop("original"))
+    said = original.pop("metadata", None)
+    kept = {k: original.pop(k) for k in ("added", "created") if original.get(k)}
+    metadata = (said if isinstance(said, dict) else {"metadata": said} if said else {}) | {k: v for k, v in original.items() if k not in ("id", "source")}
+    line = {k: row.pop(k) for k in ("id", "text", "source")} | {"added": added} | kept
+    return line | {"metadata": metadata | {"license": row.pop("license"), "semantic_pivots": row}}
+
+
 def _chosen_texts(corpus: Path, rows: np.ndarray) -> Iterator[dict]:
-    """Texts and segments of some rows, ascending."""
+    """Texts, segments and all else that the corpus says of some rows, ascending."""
     start = 0
     for path in sorted(corpus.glob("*.parquet")):
-        table = pq.read_table(path, columns=["text", "segments"])
+        table = pq.read_table(path, columns=["text", "segments", "original"])
         own = rows[(rows >= start) & (rows < start + len(table))] - start
         yield from table.take(pa.array(own)).to_pylist()
         start += len(table)
@@ -233,13 +308,14 @@ def _chosen_texts(corpus: Path, rows: np.ndarray) -> Iterator[dict]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m semantic_pivots.select", description="Make a pivot-aware training set from a corpus.")
+    parser = argparse.ArgumentParser(prog="python -m semantic_pivots.select", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", nargs="+", required=True, type=Path, help="JSON lines or Parquet files, or folders of them")
     parser.add_argument("--out", required=True, type=Path, help="folder to write; it must be empty or not be there")
     parser.add_argument("--lexicon", type=Path, help="Parquet, CSV or TSV (default: data/lexicon.parquet)")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json or its folder (default: the known-corpus model's)")
     parser.add_argument("--budget", type=int, default=Selection.budget, help="tokens of the training set (default: %(default)s)")
     parser.add_argument("--pivots", choices=("npmi", "paper"), default=Selection.pivots, help="kind of pivots (default: %(default)s)")
+    parser.add_argument("--min-words", type=int, default=Selection.min_words, help="distinct words a document must have (default: %(default)s)")
     parser.add_argument("--n-pivots", type=int, default=GraphSettings.n_pivots, help="(default: %(default)s)")
     for name, meaning in RULES.items():
         default = getattr(GraphSettings, name)
@@ -249,10 +325,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         graph = GraphSettings(n_pivots=given.n_pivots, **{name: getattr(given, name) for name in RULES})
-        settings = Selection(given.budget, given.pivots, hold_out=given.hold_out, graph=graph)
+        settings = Selection(given.budget, given.pivots, given.min_words, given.hold_out, graph)
         ranked = select(given.corpus, given.out, given.lexicon, settings, given.tokenizer, given.added)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        if list(given.out.parent.glob(f".{given.out.name}.work/*/{READ}")):
+            print(f"what was read is kept in {given.out.parent / f'.{given.out.name}.work'}, and used when the same corpus is given again", file=sys.stderr)
         return 1
     chosen = ranked[ranked.selected]
     print(f"{len(chosen)} of {len(ranked)} documents chosen, {chosen.n_tokens.sum()} tokens; {given.out / 'README.md'} tells what they are")
