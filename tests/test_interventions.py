@@ -344,7 +344,7 @@ def test_patches_follow_the_other_concept_and_language_after_the_last_block(subj
         assert last.p_1[("concept", row.Index)] == pytest.approx(before.p_0[row.donor], abs=1e-5)
     assert (table[table.kind == "none"].delta == 0).all()
     curves = effects.patch_curves(table, 50)
-    assert set(curves.measure) == {*(f"{m}_{c}" for m in ("p", "top") for c in range(4)), "concept", "language"}
+    assert set(curves.measure) == {*(f"p_{c}" for c in range(4)), "concept", "language"}
     found = effects.crossings(table, n_resamples=20)
     assert set(found.measure) <= {"concept", "language", "concept − language"}
     at = found[found.kind == "both"].set_index("measure").layer
