@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,18 +60,19 @@ def same_log(a, b):
 
 def test_a_run_killed_in_the_middle_ends_as_an_uninterrupted_one(setting, whole, tmp_path):
     config = tmp_path / "run.yaml"
-    config.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(setting[1])))))
+    # states lag behind the log, so that steps and an export are made once more
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(replace(setting[1], checkpoint_minutes=0.0005))))))
     command = [sys.executable, "-m", "semantic_pivots.training", "--config", str(config), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         command, env=os.environ | {"SEMANTIC_PIVOTS_CACHE": str(tmp_path / "cache"), "CUDA_VISIBLE_DEVICES": ""}, stderr=subprocess.DEVNULL
     )
     log, until = tmp_path / "run" / "log.csv", time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until and (not log.is_file() or log.read_text().count("\n") < 12):
+    while process.poll() is None and time.monotonic() < until and (not log.is_file() or log.read_text().count("\n") < 24):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     with safe_open(tmp_path / "run" / "state.safetensors", "pt") as file:
-        assert 5 < json.loads(file.metadata()["run"])["state"]["step"] < len(whole.log)
+        assert 0 < json.loads(file.metadata()["run"])["state"]["step"] < len(whole.log)
     (tmp_path / "run" / ".state-left.safetensors").write_bytes(b"half")
     (tmp_path / "run" / ".tmpABCdef").write_bytes(b"half of what safetensors was writing")
     assert 10 < log.read_text().count("\n") < len(whole.log), "the run was not killed in the middle"
@@ -101,6 +103,28 @@ def test_another_configuration_corpus_or_damaged_state_is_refused(setting, whole
     (tmp_path / "state.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="state.safetensors is damaged"):
         trained(setting, tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(setting, tmp_path):
+    _, config, tokenizer, tokens = setting
+    trainer = Trainer(config, tmp_path, tokens, tokenizer)
+    parameter = next(trainer.network.model.parameters())
+    parameter.register_hook(lambda gradient: gradient * float("nan"))
+    before = parameter.detach().clone()
+    with pytest.raises(FloatingPointError, match=r"the length of the gradient nan at step 1; try a lower lr than 0.01"):
+        trainer.run()
+    assert torch.equal(parameter, before) and not trainer.checkpoint_path.exists()
+
+
+def test_starting_again_leaves_nothing_of_the_run_before(setting, whole, tmp_path):
+    shutil.copytree(whole.out, tmp_path / "run")
+    (tmp_path / "run" / "state.safetensors").unlink()
+    again = trained(setting, tmp_path / "run", total_tokens=3000, export_tokens=(1000,))
+    assert (
+        sorted(p.name for p in again.out.glob("tokens-*"))
+        == ["tokens-1k", "tokens-3k"]
+        == sorted(json.loads((again.out / "manifest.json").read_text())["checkpoints"])
+    )
 
 
 def test_loss_falls_and_the_log_has_validation_losses(whole):
@@ -181,6 +205,8 @@ def test_wrong_settings_are_named(tmp_path):
         TrainingConfig(schedule="linear")
     with pytest.raises(ValueError, match="not a multiple of heads"):
         TrainingConfig(heads=3)
+    with pytest.raises(ValueError, match=r"clip \(0.0\) must be positive"):
+        TrainingConfig(clip=0.0)
 
 
 def test_without_a_compiler_it_warns_and_trains(setting, monkeypatch):

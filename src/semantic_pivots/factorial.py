@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
 
 from .association import holm, partial_spearman
+from .comparison import detectable
 from .severance import GROUPS
 from .stats import bootstrap_interval
 
@@ -250,14 +250,8 @@ def detectable_effect(values: np.ndarray, power: float = 0.8, alpha: float = 0.0
     rest = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
     freedom = (n - 1) * (k - 1)
     sd = float(np.sqrt((rest**2).sum() / freedom))
-    critical = distributions.t.ppf(1 - alpha / 2, freedom)
-    low, high = 0.0, 50.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        found = distributions.nct.sf(critical, freedom, middle) + distributions.nct.cdf(-critical, freedom, middle)
-        low, high = (middle, high) if found < power else (low, middle)
     rows = []
     for contrast, weights in CONTRASTS.items():
         error = sd * float(np.sqrt(np.square(weights).sum() / n))
-        rows.append((contrast, sd, error, high * error, n))
+        rows.append((contrast, sd, error, detectable(error, freedom, power, alpha), n))
     return pd.DataFrame(rows, columns=["contrast", "sd_residual", "standard_error", "detectable", "n_blocks"])

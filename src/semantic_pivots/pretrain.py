@@ -46,9 +46,12 @@ def publish(run: Path, home: Path, assignment: pd.DataFrame, severance: Severanc
     manifest |= {"severance": asdict(severance), "assignment_sha256": assignment_digest(assignment)}
     manifest["config"] |= {"corpus": "", "tokenizer": ""}  # folders of this machine; the checksums say what they held
     home.mkdir(parents=True, exist_ok=True)
-    for name in manifest["checkpoints"]:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as scratch:
+    for left in home.glob(".new-*"):  # of a killed run
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as scratch:
+        for name in manifest["checkpoints"]:
             shutil.copytree(run / name, Path(scratch) / name)
+        for name in manifest["checkpoints"]:
             shutil.rmtree(home / name, ignore_errors=True)
             os.replace(Path(scratch) / name, home / name)
     with atomic_path(home / LOG) as temporary:

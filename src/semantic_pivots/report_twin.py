@@ -9,6 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 from .checkpoints import PRIMARY
 from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
 from .report import interval
+from .report_causal import OUTCOME_NAMES
 from .severance import GROUPS
 from .twin_analysis import BEYOND_LAST
 
@@ -22,7 +23,6 @@ COLUMNS = {
     "shuffled, end, distractors of all groups": ("end", "shuffled", "all groups"),
 }
 PATH = "pivot_only - none"
-OUTCOME_NAMES = {"reciprocal_rank": "MRR", "score": "Score", "log_ratio": "log-ratio"}
 NEAR = 0.1  # in MRR: how far a stage of the twins may be from the real model to stand for its level
 
 

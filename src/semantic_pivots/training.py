@@ -45,7 +45,7 @@ from .tokenizer import VOCABULARY, as_transformers, save_tokenizer, train_tokeni
 __all__ = ["TrainingConfig", "Trainer", "make_model", "make_optimizers", "learning_rate", "visible", "cross_entropy", "train", "main"]
 
 HEAD_ROWS = 512  # positions whose logits are held at a time
-NOT_COMPARED = ("corpus", "tokenizer", "checkpoint_minutes")  # the first two are compared by content
+NOT_COMPARED = ("corpus", "tokenizer", "checkpoint_minutes", "validate_tokens")  # the first two are compared by content, the others do not change the weights
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,10 @@ class TrainingConfig:
             raise ValueError(f"hidden ({self.hidden}) is not a multiple of heads ({self.heads})")
         if min(self.total_tokens, self.batch_rows, self.validate_tokens) < 1:
             raise ValueError("total_tokens, batch_rows and validate_tokens must be positive")
+        if not (self.lr > 0 and self.clip > 0 and self.warmup_tokens >= 0 and 0 <= self.decay_share <= 1):
+            raise ValueError(
+                f"lr ({self.lr}) and clip ({self.clip}) must be positive, warmup_tokens ({self.warmup_tokens}) not negative, decay_share ({self.decay_share}) from 0 to 1"
+            )
 
     @classmethod
     def from_yaml(cls, path: Path) -> TrainingConfig:
@@ -365,7 +369,11 @@ class Trainer:
             group["lr"] = lr
         loss = self.network.loss(batch)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.model.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.network.model.parameters(), self.config.clip)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):  # before the weights have it: what is kept stays good
+            raise FloatingPointError(
+                f"the loss is {loss.item()} and the length of the gradient {norm.item()} at step {self.state['step'] + 1}; try a lower lr than {self.config.lr}"
+            )
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -373,8 +381,6 @@ class Trainer:
         self.state |= {"step": self.state["step"] + 1, "tokens": self.state["tokens"] + n}
         seconds = time.perf_counter() - begin
         line = {"step": self.state["step"], "tokens": self.state["tokens"], "epoch": self.state["epoch"], "loss": loss.item(), "lr": lr}
-        if not np.isfinite(line["loss"]):
-            raise FloatingPointError(f"the loss is {line['loss']} at step {line['step']}; try a lower lr than {self.config.lr}")
         return line | {"tokens_per_s": round(n / seconds, 1)}
 
     @torch.no_grad()
@@ -410,14 +416,16 @@ class Trainer:
     def run(self) -> None:
         """Train to the end, or from where a killed run was."""
         self.out.mkdir(parents=True, exist_ok=True)
-        halves = (".state-*", ".log-*", ".export-*", ".tmp*")  # of a killed run; safetensors writes to a file .tmp… of its own first
+        halves = (".state-*", ".log-*", ".manifest-*", ".export-*", ".tmp*")  # of a killed run; safetensors writes to a file .tmp… of its own first
+        if not self.state["step"]:
+            halves += ("manifest.json", "tokens-*")  # of another run, whose state was deleted
         for left in (path for half in halves for path in self.out.glob(half)):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         self._write_log()
         exports = sorted({*(t for t in self.config.export_tokens if t < self.config.total_tokens), self.config.total_tokens})
         saved = time.monotonic()
         steps = math.ceil(self.config.total_tokens / (self.config.batch_rows * self.config.context))
-        for _ in progress(self._steps(), f"training to {short(self.config.total_tokens)} tokens", steps):
+        for _ in progress(self._steps(), f"training to {short(self.config.total_tokens)} tokens", max(steps - self.state["step"], 0)):
             before = self.log[-2]["tokens"] if len(self.log) > 1 else 0
             due = [t for t in exports if before < t <= self.state["tokens"]]
             if due or before // self.config.validate_tokens != self.state["tokens"] // self.config.validate_tokens:
@@ -528,11 +536,11 @@ def find_tokenizer(config: TrainingConfig, out: Path) -> Tokenizer:
     if not (folder / "tokenizer.json").is_file():
         if config.tokenizer:
             raise ValueError(f"{folder} holds no tokenizer.json")
-        with tempfile.TemporaryDirectory() as scratch:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tokenizer-", dir=folder.parent) as scratch:
             save_tokenizer(train_tokenizer(balanced_sample(), config.vocabulary), Path(scratch) / "tokenizer")
-            folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.move(Path(scratch) / "tokenizer", folder)
+            os.replace(Path(scratch) / "tokenizer", folder)
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
