@@ -384,9 +384,8 @@ display(Markdown(report_behavior.conclusion(*final, correlation[correlation.mode
 # needed is a stronger model with a known corpus. Of the rules above, *released* and *paper* do not ask whether an answer is right.
 #
 # **Compared with the paper.** It reports AUCs for OLMo with Dolma counts; its result tables could not be obtained, so no
-# number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo. Its own training documents, or a
-# sample of them, can be counted when they stand in `data/corpus` as Parquet files with the columns that `data/README.md`
-# names; counts that others have made cannot be read in yet.
+# number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo, with counts of this
+# repository's corpus as proxies again: its own documents, or counts of them that others have made, cannot be read in yet.
 #
 # **Next:** [04 · pivot discovery](04_pivot_discovery.ipynb) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`,
 # `pivot_mass_by_direction`, `cooccurrence`, `correlation`, `attribution`, `delta_auc`, `regression`, `replication`,

@@ -388,7 +388,7 @@ display(Markdown(report_transfer.cost_sentences(final)))
 # | the trained arms above at more than twice the budget | too few documents |
 # | `pivot_sharp`, `pivot_soft` | sharpness: a quarter of the pivots; documents drawn with a chance that rises with the share |
 #
-# `SmolLM2-135M` is a second base, an English-centered one that has read far more (two trillion tokens by its model card; profile `smollm2`): three arms, two seeds,
+# `SmolLM2-135M` is a second base, an English-centered one that has read far more (two trillion tokens by its model card): three arms, two seeds,
 # 250,000 tokens a run. Fixed before it was trained are those of the comparisons above that its arms allow: ours against its match and against mixed documents.
 # Below are the runs whose results are committed, then those that were not run.
 
