@@ -278,6 +278,8 @@ def test_packed_files_are_read_and_none_is_passed_over_in_silence(tmp_path):
     files = corpus_files([tmp_path / "c", tmp_path / "c" / "a"])
     assert [f.name for f in files] == ["part-0.jsonl.zst", "part-0.jsonl.gz"]
     assert read_corpus(files, tmp_path / "made")["documents"] == 8
+    (tmp_path / "c" / "part-0.jsonl.gz.sha256").write_text("a checksum is no part of a corpus")
+    assert corpus_files([tmp_path / "c"]) == sorted(files)
     (tmp_path / "c" / "b.jsonl.xz").write_bytes(b"")
     with pytest.raises(SelectError, match="b.jsonl.xz cannot be read: known are .jsonl"):
         corpus_files([tmp_path / "c"])

@@ -30,7 +30,7 @@ UNKNOWN = "not stated"
 NAMES = {"id": ("id", "doc_id"), "source": ("source",), "license": ("license", "licence"), "lang": ("lang", "language"), "segments": ("segments",)}
 TAGS = {"eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja"} | {name.lower(): code for code, name in LANGUAGES.items()}
 UNTAGGED = ("", "mixed", "mul", "und", "unknown")  # tags that name no language: it is told line by line
-SUFFIXES, PACKED = (".jsonl", ".ndjson", ".json"), (".gz", ".zst", ".bz2")
+SUFFIXES, PACKED, UNREADABLE = (".jsonl", ".ndjson", ".json"), (".gz", ".zst", ".bz2"), (".xz", ".lz4", ".zip", ".br", ".7z")
 HAN, KANA, LATIN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]"), re.compile(r"[\u3041-\u30ff]"), re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z])?")
 SIMPLIFIED = set("们这说对时为过还进从见长门问间关开东车书马鱼语请让谁话谢试词认识么吗呢吧啊你她很给样应该发设选择显图页钮单击")  # no Japanese text has them
 FUNCTION = {
@@ -66,7 +66,7 @@ def corpus_files(paths: Sequence[Path]) -> list[Path]:
             sorted(p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)) if path.is_dir() else []
         )
         # a part of a corpus that is passed over in silence would be missed by nobody
-        if bad := [p for p in inside if not _kind(p) and any(s in p.name for s in (*SUFFIXES[:2], ".json.", ".parquet"))]:
+        if bad := [p for p in inside if p.suffix in UNREADABLE and p.stem.endswith((*SUFFIXES, ".parquet"))]:
             raise SelectError(f"{bad[0]} cannot be read: known are {_known()}")
         found += [p for p in inside if _kind(p)] if path.is_dir() else [path]
     if bad := [p for p in found if not _kind(p)]:

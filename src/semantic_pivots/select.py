@@ -89,7 +89,7 @@ class Selection:
 # --- the selection ----------------------------------------------------------------------------------------------------
 
 
-def count_tokens(folder: Path, tokenizer: Tokenizer, cache: Path | None = None) -> np.ndarray:
+def count_tokens(folder: Path, tokenizer: Tokenizer, cache: Path) -> np.ndarray:
     """Tokens of every document, int64 [document].
 
     Args:
@@ -97,14 +97,11 @@ def count_tokens(folder: Path, tokenizer: Tokenizer, cache: Path | None = None) 
     """
     counts = []
     for path in progress(sorted(folder.glob("*.parquet")), "counting tokens"):
-        kept = cache / f"{path.stem}.npy" if cache else None
-        if kept is None or not kept.is_file():
-            own = []
+        kept = cache / f"{path.stem}.npy"
+        if not kept.is_file():
+            own: list[int] = []
             for batch in pq.ParquetFile(path).iter_batches(512, columns=["text"]):
                 own += [len(c.ids) for c in tokenizer.encode_batch_fast(batch.column("text").to_pylist(), add_special_tokens=False)]
-            if kept is None:
-                counts.append(np.array(own, np.int64))
-                continue
             with atomic_path(kept) as temporary:
                 np.save(temporary, np.array(own, np.int64), allow_pickle=False)
         counts.append(np.load(kept, allow_pickle=False))
