@@ -120,6 +120,16 @@ def test_unknown_and_unreachable_models(model_id, message):
         models.load(model_id, dtype="float32")
 
 
+def test_weights_from_a_hub_are_told_apart_by_their_contents(model_folder, monkeypatch):
+    """A branch such as main moves: its name is no checksum."""
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: str(model_folder))
+    lm = models.load("hub:some/model@main", dtype="float32")
+    assert lm.checksum == models.load(f"path:{model_folder}", dtype="float32").checksum
+    (model_folder / "tokenizer.json").unlink()
+    with pytest.raises(models.ModelError, match="hub:some/model@main: the folder lacks a tokenizer"):
+        models.load("hub:some/model@main", dtype="float32")
+
+
 def test_unknown_dtype():
     with pytest.raises(models.ModelError, match="dtype 'float8' is not known"):
         models.load("packaged:gemma-3-270m", dtype="float8")

@@ -86,9 +86,9 @@ def ablated(lm: LanguageModel, answers: Answers, bases: Tensor, first: int, last
     Returns:
         [items, spans, d].
     """
-    found = []
+    found, bases = [], bases.to(lm.device)
     for rows in torch.arange(len(answers), device=lm.device).split(max(1, interventions.BATCH_STATES // bases.shape[1])):
-        change = without(bases[rows].to(lm.device))
+        change = without(bases[rows])
         states = change(answers.states[rows, first + 1, None].expand(-1, bases.shape[1], -1))
         found.append(interventions.run_on(lm, answers, rows, first, states, dict.fromkeys(range(first + 1, last + 1), change)))
     return torch.cat(found)
@@ -97,10 +97,10 @@ def ablated(lm: LanguageModel, answers: Answers, bases: Tensor, first: int, last
 @torch.inference_mode()
 def ablated_directly(lm: LanguageModel, answers: Answers, bases: Tensor, layer: int) -> Tensor:
     """:func:`ablated` after one block, with all later blocks held at what they wrote before: what the lack does by itself, and no block makes of it."""
-    found = []
+    found, bases = [], bases.to(lm.device)
     for rows in torch.arange(len(answers), device=lm.device).split(max(1, interventions.BATCH_STATES // bases.shape[1])):
         before = answers.states[rows, layer + 1, None].expand(-1, bases.shape[1], -1)
-        states = answers.states[rows, -1, None] + without(bases[rows].to(lm.device))(before) - before
+        states = answers.states[rows, -1, None] + without(bases[rows])(before) - before
         found.append(lm.normed(states.flatten(0, 1)).view(states.shape))
     return torch.cat(found)
 

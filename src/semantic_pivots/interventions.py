@@ -238,12 +238,12 @@ def without(bases: Tensor) -> Edit:
 
 @torch.inference_mode()
 def log_odds(lm: LanguageModel, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-odds of one token a row against all others (nats, float64 [rows]) and the most probable token [rows]; hidden is final-normed, [rows, d]."""
+    """Log-odds of one token a row against all others (nats, float64 [rows], on the CPU) and the most probable token [rows]; hidden is final-normed, [rows, d]."""
     normaliser, top = lm.normaliser(hidden)
     return odds_of(lm.logits_of(hidden, ids) - normaliser), top
 
 
 def odds_of(log_p: Tensor) -> Tensor:
-    """Log-odds (float64) of log probabilities."""
-    log_p = log_p.double().clamp_max(-1e-7)  # float32 cannot tell probabilities closer to one
+    """Log-odds (float64, on the CPU: not every device has that type) of log probabilities."""
+    log_p = log_p.cpu().double().clamp_max(-1e-7)  # float32 cannot tell probabilities closer to one
     return log_p - torch.log(-torch.expm1(log_p))

@@ -94,7 +94,7 @@ class LanguageModel:
 
     Attributes:
         id: registry id.
-        checksum: sha256 of the weights, or the hub revision.
+        checksum: sha256 of the weights.
         network: the ``transformers`` causal LM, in evaluation mode.
         tokenizer: its fast tokenizer.
         dtype: dtype of the weights and of the factors of matrix products ("float32" or "bfloat16"); the residual stream is
@@ -315,14 +315,14 @@ def load(model_id: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto
 
     Args:
         model_id: ``packaged:…``, ``hub:…@revision``, ``path:…`` or ``known-corpus[/seed-N][@checkpoint]``.
-        device: "auto" (a GPU where there is one), or a torch device.
+        device: "auto" (CUDA where it is available; other accelerators only when named), or a torch device.
         dtype: "auto" (bfloat16 where measured to be faster), "float32" or "bfloat16".
 
     Raises:
         ModelError: unknown id or model type, missing package or file, wrong checksum, no network for a hub id.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     where = torch.device(device)
     if dtype not in ("auto", "float32", "bfloat16"):
         raise ModelError(f"dtype {dtype!r} is not known: use auto, float32 or bfloat16")
@@ -383,16 +383,17 @@ def _sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _check_folder(folder: Path) -> str:
+def _check_folder(folder: Path, model_id: str = "") -> str:
     """Checksum of a model folder's weights; an error says what the folder lacks."""
+    model_id = model_id or f"path:{folder}"
     if not folder.is_dir():
-        raise ModelError(f"path:{folder}: there is no such folder")
+        raise ModelError(f"{model_id}: there is no such folder")
     weights = sorted(folder.glob("*.safetensors"))
     missing = [n for n, there in (("config.json", (folder / "config.json").is_file()), ("*.safetensors weights", weights)) if not there]
     if not any((folder / n).is_file() for n in ("tokenizer.json", "tokenizer.model")):
         missing.append("a tokenizer (tokenizer.json)")
     if missing:
-        raise ModelError(f"path:{folder}: the folder lacks {' and '.join(missing)}")
+        raise ModelError(f"{model_id}: the folder lacks {' and '.join(missing)}")
     return _sha256(*weights)
 
 
@@ -411,7 +412,8 @@ def _hub_folder(name: str) -> tuple[Path, str]:
         ) from error
     if not list(Path(folder).glob("*.safetensors")):
         raise ModelError(f"hub:{name}: has no safetensors weights, and other formats are not loaded")
-    return Path(folder), revision
+    # of the weights, not the revision: a branch such as main moves, and parts made with two weights would mix
+    return Path(folder), _check_folder(Path(folder), f"hub:{name}")
 
 
 def _known_corpus_folder(model: str, name: str) -> tuple[Path, str]:

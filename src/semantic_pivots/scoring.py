@@ -105,7 +105,7 @@ def _log_probability(lm: LanguageModel, hidden: torch.Tensor, predicted: list[tu
     at = torch.tensor([index[p[0], p[1]] for p in predicted], device=lm.device)
     ids = torch.tensor([p[2] for p in predicted], device=lm.device)
     value = torch.cat([lm.logits_of(s, i) for s, i in zip(states[at].split(1024), ids.split(1024))]) - normaliser[at]
-    return value.double().cpu().numpy(), top[at].cpu().numpy()
+    return value.cpu().double().numpy(), top[at].cpu().numpy()
 
 
 def score_items(lm: LanguageModel, prompts: Sequence[Prompt], items: pd.DataFrame) -> pd.DataFrame:
