@@ -32,6 +32,15 @@ def test_the_same_table_gives_the_same_bytes_and_leaves_the_manifest_alone(store
     assert (store.path("ability").read_bytes(), store.manifest_path.read_bytes()) == before
 
 
+def test_the_same_table_from_a_clean_tree_is_noted_once(store, monkeypatch):
+    def write(status, commit):
+        monkeypatch.setattr(artifacts, "_git", lambda *a: commit if a[0] == "rev-parse" else status)
+        store.write("ability", ABILITY)
+        return store.manifest()["tables"]["ability"]["run"]["commit"]
+
+    assert [write(" M a.py", "a"), write(" M b.py", "b"), write("", "c"), write("", "d"), write(" M e.py", "e")] == ["a", "a", "c", "c", "c"]
+
+
 def test_a_missing_column_is_named_and_nothing_is_written(store):
     with pytest.raises(ArtifactError, match="lacks the columns mrr"):
         store.write("ability", ABILITY.drop(columns="mrr"))

@@ -249,8 +249,13 @@ class Store:
         entry = metadata | {"rows": len(table), "sha256": write_table(table, self.path(name), metadata)}
         manifest = self.manifest()
         before = manifest["tables"].get(name, {})
-        if any(before.get(key) != json.loads(canonical(value)) for key, value in entry.items()):
-            manifest["tables"][name] = entry | {"run": self._run_facts()}
+        same = all(before.get(key) == json.loads(canonical(value)) for key, value in entry.items())
+        # the same table keeps the facts of the run that made it first; but one that names a commit with changes beside it tells little
+        if not same or not before["run"].get("clean"):
+            facts = self._run_facts()
+            if same and not facts["clean"]:
+                return table
+            manifest["tables"][name] = entry | {"run": facts}
             with atomic_path(self.manifest_path) as temporary:
                 temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         return table
