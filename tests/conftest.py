@@ -1,10 +1,12 @@
 """Tiny random-weight models, a toy tokenizer and a toy lexicon: the units need no real model."""
 
 import os
+import subprocess
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach a model hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,8 @@ from tokenizers import Tokenizer, decoders, normalizers, processors
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from semantic_pivots import run
+from semantic_pivots.artifacts import COMMITTED_PROFILE, ROOT
 from semantic_pivots.models import FAMILIES, LanguageModel
 from semantic_pivots.task import LANGUAGES
 
@@ -37,6 +41,19 @@ def pytest_collection_modifyitems(config, items):
     """Fast tests first, the end-to-end run last; first where processes share the tests, since one has it to do and the others all the rest."""
     shared = hasattr(config, "workerinput")
     items.sort(key=lambda item: (item.get_closest_marker("smoke") is not None) != shared)
+
+
+@pytest.fixture(scope="session")
+def committed_results():
+    """What a test of the committed results asks for: it is skipped where a run with other parameters (make all SET=…) has written over them."""
+    stages = run.find_stages()
+    parameters = run.resolve_parameters(stages, run.read_profile(COMMITTED_PROFILE))
+    changed = subprocess.run(["git", "diff", "--name-only", "--", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    for stage in stages:
+        if f"notebooks/{stage.name}.ipynb" in changed:
+            made_with = nbformat.read(ROOT / "notebooks" / f"{stage.name}.ipynb", as_version=4).metadata.get("fingerprint", {}).get("parameters", {})
+            if other := [f"{n}={v}" for n, v in made_with.items() if n in parameters[stage.name] and v != parameters[stage.name][n]]:
+                pytest.skip(f"{stage.name} was run with {other[0]}; 'git checkout notebooks figures data/results' brings the committed results back")
 
 
 def make_tokenizer(bos=True):

@@ -21,7 +21,7 @@ def stage(request):
 
 
 @pytest.fixture
-def notebook(stage):
+def notebook(stage, committed_results):
     return nbformat.read(ROOT / "notebooks" / f"{stage.name}.ipynb", as_version=4)
 
 

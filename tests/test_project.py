@@ -49,7 +49,7 @@ def test_readme_names_only_targets_and_files_that_exist():
         assert (ROOT / link).exists(), link
 
 
-def test_readme_shows_the_claims_as_the_table_has_them():
+def test_readme_shows_the_claims_as_the_table_has_them(committed_results):
     readme = (ROOT / "README.md").read_text()
     assert report_claims.LEGEND in " ".join(readme.split())
     shown = re.search(r"<!-- claims: .*? -->\n(.*?)\n<!-- end of claims -->", readme, re.S).group(1)
@@ -74,7 +74,7 @@ def as_pattern(name: str, columns: set[str]) -> str:
     return re.sub("[A-Z]{2,}", lambda word: others if word[0] == "COLUMN" else ".+", re.escape(name))
 
 
-def test_every_column_of_the_results_is_described():
+def test_every_column_of_the_results_is_described(committed_results):
     shared, own = column_dictionary()
     columns, known = defaultdict(set), set()
     for profile in re.findall(r"^!data/results/(\w+)/$", (ROOT / ".gitignore").read_text(), re.M):
