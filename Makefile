@@ -24,7 +24,7 @@ else
   READY := $(VENV)/.ready
 endif
 
-.PHONY: help env all test smoke bench pretrain select lab data lock clean
+.PHONY: help env all test smoke bench pretrain count select lab data lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +59,10 @@ bench: $(READY) ## time scoring, tracing, counting and training against plain re
 
 pretrain: $(READY) ## cut the corpus and train the known-corpus model anew (hours; goes on where it was)
 	$(RUN) -m semantic_pivots.pretrain
+
+count: $(READY) ## how often words meet in a corpus of yours: CORPUS=files or folders OUT=table.parquet [ARGS=options]
+	@test -n "$(CORPUS)" -a -n "$(OUT)" || { echo "usage: make count CORPUS='files or folders' OUT=table.parquet [ARGS='--part 3/64']"; exit 2; }
+	$(RUN) -m semantic_pivots.count --corpus $(CORPUS) --out "$(OUT)" $(ARGS)
 
 select: $(READY) ## a pivot-aware training set: CORPUS=files or folders OUT=folder [BUDGET=tokens LEXICON=file ARGS=options]
 	@test -n "$(CORPUS)" -a -n "$(OUT)" || { echo "usage: make select CORPUS='files or folders' OUT=folder [BUDGET=tokens] [LEXICON=file] [TOKENIZER=file] [ARGS=options]"; exit 2; }

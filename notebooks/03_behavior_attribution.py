@@ -28,14 +28,16 @@
 # %% [markdown]
 # ## Parameters
 #
-# `corpus_is_own` says that `data/corpus` is what the main model was trained on; it changes the words of the conclusion alone.
-# `corpus_share` takes a part of the documents (for a quick run).
+# `counts_table` names a file or folder of counts of another corpus (`python -m semantic_pivots.count` makes them, from Dolma for example); they take the place of
+# those of `data/corpus`, which then stand among the checks. `corpus_is_own` says that the corpus counted is what the main model was trained on; it changes the words
+# of the conclusion alone. `corpus_share` takes a part of the documents (for a quick run).
 
 # %% tags=["parameters"]
 profile = "laptop"
 model = "packaged:gemma-3-270m"
 comparison_model = "packaged:smollm2-135m"
 known_model = "known-corpus"
+counts_table = ""
 corpus_is_own = False
 corpus_share = 1.0
 seed = 20251
@@ -189,7 +191,9 @@ cache, smaller = store.folder / "parts" / "counts", models.cache_directory() / "
 files = corpus.shards(thinned(artifacts.ROOT / "data" / "corpus", corpus_share, smaller))
 counted = cooccurrence.count_documents(files, vocabulary, cache=cache)
 display(Markdown(report_behavior.incomplete(counted.failed)))
-counts = cooccurrence.cooccurrence_table(counted, "corpus").assign(complete=counted.complete)
+counts = ours = cooccurrence.cooccurrence_table(counted, "corpus").assign(complete=counted.complete)
+if counts_table:
+    counts = cooccurrence.counts_from(artifacts.ROOT / counts_table, ours, lexicon)
 meetings = report_behavior.meetings(counts)
 fig, ax = figures_behavior.meetings(meetings)
 figures.save(fig, "03_meetings", meetings, profile)
@@ -211,6 +215,7 @@ any_accepted = cooccurrence.count_documents(files, any_accepted, cache=cache)
 variants = [("by language", by_language), ("any translation", any_accepted), ("with dictionary", with_dictionary)]
 display(Markdown("".join(report_behavior.incomplete(c.failed) for _, c in variants)))
 variants = [cooccurrence.cooccurrence_table(c, name).assign(complete=c.complete) for name, c in variants]
+variants += [ours.assign(corpus="data/corpus")] if counts_table else []
 all_counts = pd.concat([counts, *variants], ignore_index=True)
 store.write("cooccurrence", all_counts, None, ["lexicon", "corpus", "corpus_dictionary"]).groupby("corpus", sort=False)[["n_docs", "n_both"]].mean().round(1)
 
@@ -377,7 +382,7 @@ display(Markdown(report_behavior.auc_sentences(known_aucs, known_delta)))
 
 # %%
 final = (shares[shares.model == model], aucs[aucs.model == model], delta[delta.model == model])
-display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own)))
+display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own, counts_table)))
 
 # %% [markdown]
 # **The model whose documents are known** is the small one of the section before; the robust rule labels none of its answers, so what is still
@@ -385,7 +390,7 @@ display(Markdown(report_behavior.conclusion(*final, correlation[correlation.mode
 #
 # **Compared with the paper.** It reports AUCs for OLMo with Dolma counts; its result tables could not be obtained, so no
 # number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo, with counts of this
-# repository's corpus as proxies again: its own documents, or counts of them that others have made, cannot be read in yet.
+# repository's corpus as proxies again, or with those of Dolma where `make count` was run on it and `counts_table` names the result.
 #
 # **Next:** [04 · pivot discovery](04_pivot_discovery.ipynb) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`,
 # `pivot_mass_by_direction`, `cooccurrence`, `correlation`, `attribution`, `delta_auc`, `regression`, `replication`,

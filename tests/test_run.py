@@ -84,6 +84,20 @@ def test_only_what_changed_runs_again(root):
     assert driver(root, "scale=2.5", "n=4", "names=[c,d]") == ["02_second"]
 
 
+def test_a_file_that_a_parameter_names_is_an_input(root):
+    write(root / "notebooks", "02_second", "first", "second", 'scale = 1.5\ncounts_table = ""', SECOND)
+    (root / "counts.csv").write_text("a\n1\n")
+    assert driver(root, "counts_table=counts.csv") == ["01_first", "02_second"]
+    assert driver(root, "counts_table=counts.csv") == []
+    (root / "counts.csv").write_text("a\n2\n")
+    assert driver(root, "counts_table=counts.csv") == ["02_second"]
+    (root / "folder").mkdir()
+    (root / "counts.csv").rename(root / "folder" / "counts.csv")
+    assert driver(root, "counts_table=folder") == ["02_second"]
+    (root / "folder" / "more.csv").write_text("a\n3\n")
+    assert driver(root, "counts_table=folder") == ["02_second"]
+
+
 def test_a_table_that_is_not_complete_is_never_up_to_date(root, capsys):
     source = root / "notebooks" / "01_first.py"
     whole = source.read_text()

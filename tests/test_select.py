@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from semantic_pivots import ingest
 from semantic_pivots import select as selecting
-from semantic_pivots.ingest import SelectError, corpus_files, line_languages, read_corpus, read_words
+from semantic_pivots.ingest import SelectError, line_languages, read_corpus, read_words
+from semantic_pivots.readers import CorpusError, corpus_files
 from semantic_pivots.reconstruction import GraphSettings
 from semantic_pivots.select import Selection, main, select
 
@@ -154,9 +155,9 @@ def test_wrong_input_is_named(tmp_path, lexicon, tokenizer, capsys):
         "no document holds text of two languages",
     )
     (tmp_path / "corpus.jsonl").write_text('{"id": "a", "text": "x"}\n{"id": ')
-    with pytest.raises(SelectError, match="corpus.jsonl: line 2 is no JSON"):
+    with pytest.raises(CorpusError, match="corpus.jsonl: line 2 is no JSON"):
         run(tmp_path / "corpus.jsonl", tmp_path / "set", lexicon, tokenizer)
-    with pytest.raises(SelectError, match="nowhere is not there"):
+    with pytest.raises(CorpusError, match="nowhere is not there"):
         run(tmp_path / "nowhere", tmp_path / "set", lexicon, tokenizer)
     (tmp_path / "bad.csv").write_text("concept_id,en\nc,dog\n")
     with pytest.raises(SelectError, match="a lexicon needs concept_id and two of the columns en, fr, zh, ja"):
@@ -281,11 +282,11 @@ def test_packed_files_are_read_and_none_is_passed_over_in_silence(tmp_path):
     (tmp_path / "c" / "part-0.jsonl.gz.sha256").write_text("a checksum is no part of a corpus")
     assert corpus_files([tmp_path / "c"]) == sorted(files)
     (tmp_path / "c" / "b.jsonl.xz").write_bytes(b"")
-    with pytest.raises(SelectError, match="b.jsonl.xz cannot be read: known are .jsonl"):
+    with pytest.raises(CorpusError, match="b.jsonl.xz cannot be read: known are .jsonl"):
         corpus_files([tmp_path / "c"])
     damaged = (tmp_path / "c" / "part-0.jsonl.gz").read_bytes()
     (tmp_path / "c" / "part-0.jsonl.gz").write_bytes(damaged[: len(damaged) // 2])
-    with pytest.raises(SelectError, match="part-0.jsonl.gz is damaged after line"):
+    with pytest.raises(CorpusError, match="part-0.jsonl.gz is damaged after line"):
         read_corpus([tmp_path / "c" / "part-0.jsonl.gz"], tmp_path / "half")
 
 

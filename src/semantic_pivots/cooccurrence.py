@@ -35,9 +35,13 @@ from .artifacts import atomic_path
 from .fingerprint import canonical, sha256_file, sha256_text
 from .matching import Matcher, Vocabulary
 from .progress import progress
+from .readers import CorpusError, kind, rows
 from .task import LANGUAGES
 
-__all__ = ["DamagedShard", "Incidence", "Counts", "list_shards", "shard_incidence", "pair_counts", "count_documents", "npmi", "cooccurrence_table"]
+__all__ = [
+    "DamagedShard", "Incidence", "Counts", "list_shards", "shard_incidence", "incidence_counts", "pair_counts", "count_documents", "npmi", "cooccurrence_table",
+    "add_up", "counts_from",
+]  # fmt: skip
 
 VERSION = 1  # of the counting: raise it when a change here changes counts, and cached ones are made anew
 TAGS = (*LANGUAGES, "mixed")
@@ -94,7 +98,8 @@ def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cac
     Memory: one batch of documents and the shard's incidence (four bytes an entry, about a tenth of the text).
 
     Args:
-        path: Parquet file with the column ``text``; ``lang`` and ``segments`` (list of {lang, text}) where there are any.
+        path: Parquet file with the column ``text``; ``lang`` and ``segments`` (list of {lang, text}) where there are any. Or JSON lines with a field
+            ``text`` (Dolma's layout; ``.gz``, ``.zst`` or ``.bz2``), of which nothing else is read.
         by_language: a word counts only in segments, or documents, of its language.
         cache: folder of what was found.
 
@@ -109,6 +114,8 @@ def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cac
         if kept and (incidence := _load(kept, len(matcher.vocabulary))):
             return incidence
         parts = [_batch_incidence(b, path, matcher, by_language) for b in _batches(path)]
+    except CorpusError as error:
+        raise DamagedShard(str(error)) from error
     except (pa.ArrowException, OSError) as error:
         raise DamagedShard(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
     matrices = [p.matrix for p in parts] or [sparse.csr_array((0, len(matcher.vocabulary)), dtype=bool)]
@@ -134,6 +141,9 @@ def _load(path: Path, n_words: int) -> Incidence | None:
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     """A shard's documents, some megabytes at a time."""
+    if kind(path) == "json":
+        yield from _json_batches(path)
+        return
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         if "text" not in names:
@@ -143,6 +153,22 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
             facts = file.metadata.row_group(group)
             rows = int(BATCH_BYTES * facts.num_rows / max(1, facts.total_byte_size))
             yield from file.iter_batches(min(max(1, rows), ROW_BATCH), row_groups=[group], columns=columns, use_threads=False)
+
+
+def _json_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Texts of JSON lines, some megabytes at a time."""
+    held, size = [], 0
+    for number, row in rows(path):
+        if not isinstance(row, dict) or "text" not in row or not isinstance(row["text"], (str, type(None))):
+            raise DamagedShard(f"{path}: line {number} has no field 'text' with a text")
+        # half a surrogate pair, which JSON can hold, is no text: it is replaced as it is read back
+        held.append(None if row["text"] is None else row["text"].encode("utf-8", "surrogatepass"))
+        size += len(held[-1] or b"")
+        if size >= BATCH_BYTES or len(held) == ROW_BATCH:
+            yield pa.record_batch({"text": pa.array(held, pa.large_binary())})
+            held, size = [], 0
+    if held:
+        yield pa.record_batch({"text": pa.array(held, pa.large_binary())})
 
 
 def _batch_incidence(batch: pa.RecordBatch, path: Path, matcher: Matcher, by_language: bool) -> Incidence:
@@ -267,7 +293,11 @@ def _count_shard(path: Path, matcher: Matcher, by_language: bool, cache: Path | 
         incidence = shard_incidence(path, matcher, by_language, cache)
     except DamagedShard as error:
         return path.name, str(error)
-    vocabulary = matcher.vocabulary
+    return incidence_counts(incidence, matcher.vocabulary)
+
+
+def incidence_counts(incidence: Incidence, vocabulary: Vocabulary) -> Counts:
+    """Counts of the documents of one shard."""
     n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
     n_word, n_both = np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64)
     blocks = [slice(i * n_concepts, (i + 1) * n_concepts) for i in range(n_lang)]
@@ -314,3 +344,93 @@ def cooccurrence_table(counts: Counts, corpus: str, pairs: Sequence[tuple[str, s
         columns["identical"] = [not set(a).isdisjoint(b) for a, b in zip(vocabulary.forms[i], vocabulary.forms[j])]
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
+
+
+# --- counts made elsewhere --------------------------------------------------------------------------------------------
+
+WHICH, NUMBERS = ("source_lang", "target_lang", "concept_id"), ("n_docs", "n_source", "n_target", "n_both")
+
+
+def add_up(tables: Sequence[pd.DataFrame], corpus: str) -> pd.DataFrame:
+    """Counts of the parts of a corpus as those of the whole; all parts must count the same pairs.
+
+    Args:
+        tables: the columns of :data:`WHICH` and :data:`NUMBERS`, any others are taken from the first; ``complete`` holds where it does in all.
+
+    Raises:
+        ValueError: if there is no part, or one has other pairs than the first.
+    """
+    if not tables:
+        raise ValueError("there are no counts to add up")
+    first, *others = (t.set_index(list(WHICH)) for t in tables)
+    for number, other in enumerate(others, 2):
+        if not first.index.sort_values().equals(other.index.sort_values()):
+            raise ValueError(f"part {number} of {len(tables)} counts other pairs than the first ({len(other)} and {len(first)})")
+    total = first.assign(corpus=corpus)
+    for other in (o.loc[first.index] for o in others):
+        total[list(NUMBERS)] += other[list(NUMBERS)]
+        if "complete" in total:
+            total["complete"] &= other.complete
+    return _derived(total.reset_index())
+
+
+def _derived(table: pd.DataFrame) -> pd.DataFrame:
+    n = table.n_docs.to_numpy(np.float64)
+    return table.assign(npmi=npmi(table.n_source, table.n_target, table.n_both, n), n_expected=table.n_source * table.n_target / n.clip(1))
+
+
+def counts_from(path: Path, wanted: pd.DataFrame, lexicon: pd.DataFrame) -> pd.DataFrame:
+    """Counts made elsewhere in the place of some of ours.
+
+    Args:
+        path: Parquet or CSV file with the columns of :data:`WHICH` and :data:`NUMBERS` (:mod:`.count` makes one), or a folder of such files that
+            each count a part of the corpus and are added up. With ``source_word`` and ``target_word`` it is compared what was counted.
+        wanted: the table ``cooccurrence`` of one corpus, whose rows are looked up.
+
+    Returns:
+        ``wanted`` with the counts of the file; ``complete`` is that of the file, true where it does not say.
+
+    Raises:
+        ValueError: if the file is not there or damaged, lacks a column or a wanted pair, has a pair twice or counts that cannot be, or counted another word than the lexicon has.
+    """
+    path = Path(path)
+    files = sorted(p for p in path.iterdir() if p.suffix in (".parquet", ".csv")) if path.is_dir() else [path]
+    tables = []
+    for file in files:
+        try:
+            table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, keep_default_na=False)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ValueError(f"{file}: no counts can be read ({str(error).splitlines()[0]})") from error
+        if missing := [c for c in (*WHICH, *NUMBERS) if c not in table]:
+            raise ValueError(f"{file}: counts need the columns {', '.join((*WHICH, *NUMBERS))}; {missing[0]} is not there")
+        if bad := [c for c in NUMBERS if not pd.api.types.is_integer_dtype(table[c])]:
+            raise ValueError(f"{file}: the column {bad[0]} is not of whole numbers but {table[bad[0]].dtype}")
+        if (twice := table.duplicated(list(WHICH))).any():
+            raise ValueError(f"{file}: {_pair(table[twice].iloc[0])} stands twice")
+        tables.append(table)
+    if not tables:
+        raise ValueError(f"{path} holds no counts (*.parquet or *.csv)")
+    found = add_up(tables, wanted.corpus.iloc[0]).set_index(list(WHICH))
+    wrong = (found.n_both < 0) | (found.n_both > found[["n_source", "n_target"]].min(axis=1)) | (found[["n_source", "n_target"]].max(axis=1) > found.n_docs)
+    if wrong.any():
+        row = found[wrong].reset_index().iloc[0]
+        raise ValueError(f"{path}: the counts of {_pair(row)} cannot be: {', '.join(f'{c} {row[c]}' for c in NUMBERS)}")
+    index = pd.MultiIndex.from_frame(wanted[list(WHICH)])
+    if len(absent := index.difference(found.index)):
+        raise ValueError(
+            f"{path} lacks {len(absent)} of {len(index)} pairs, the first is {_pair(dict(zip(WHICH, absent[0])))}; a word that does not occur has counts of 0"
+        )
+    found = found.loc[index]
+    for side in ("source", "target"):
+        if f"{side}_word" in found:
+            ours = [lexicon.at[c, la] for c, la in zip(wanted.concept_id, wanted[f"{side}_lang"])]
+            if other := [(c, a, b) for c, a, b in zip(wanted.concept_id, found[f"{side}_word"], ours) if a != b]:
+                raise ValueError(f"{path} counted {other[0][1]!r} for {other[0][0]}, but the lexicon has {other[0][2]!r}: it was made with another lexicon")
+    named = found.reset_index()
+    return wanted.assign(
+        **{c: named[c].to_numpy() for c in (*NUMBERS, "npmi", "n_expected")}, complete=named.complete.to_numpy(bool) if "complete" in named else True
+    )
+
+
+def _pair(row: pd.Series | dict) -> str:
+    return f"{row['source_lang']}-{row['target_lang']} {row['concept_id']!r}"

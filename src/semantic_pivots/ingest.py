@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +17,10 @@ import pyarrow.parquet as pq
 from .artifacts import ROOT
 from .matching import Vocabulary, read_forms, surface_forms
 from .progress import progress
+from .readers import CorpusError, rows, unit
 from .task import LANGUAGES, read_lexicon
 
-__all__ = ["SHARD", "SelectError", "corpus_files", "read_corpus", "line_languages", "read_words"]
+__all__ = ["SHARD", "SelectError", "read_corpus", "line_languages", "read_words"]
 
 CODES = tuple(LANGUAGES)
 SHARD, SHARD_CHARACTERS = 50_000, 50_000_000  # documents and characters of a shard, at most
@@ -30,7 +28,6 @@ UNKNOWN = "not stated"
 NAMES = {"id": ("id", "doc_id"), "source": ("source",), "license": ("license", "licence"), "lang": ("lang", "language"), "segments": ("segments",)}
 TAGS = {"eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja"} | {name.lower(): code for code, name in LANGUAGES.items()}
 UNTAGGED = ("", "mixed", "mul", "und", "unknown")  # tags that name no language: it is told line by line
-SUFFIXES, PACKED, UNREADABLE = (".jsonl", ".ndjson", ".json"), (".gz", ".zst", ".bz2"), (".xz", ".lz4", ".zip", ".br", ".7z")
 HAN, KANA, LATIN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]"), re.compile(r"[\u3041-\u30ff]"), re.compile(r"[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z])?")
 SIMPLIFIED = set("们这说对时为过还进从见长门问间关开东车书马鱼语请让谁话谢试词认识么吗呢吧啊你她很给样应该发设选择显图页钮单击")  # no Japanese text has them
 FUNCTION = {
@@ -48,66 +45,8 @@ FIELDS = pa.schema(
 )  # fmt: skip
 
 
-class SelectError(ValueError):
+class SelectError(CorpusError):
     """The selection cannot be made; the message names what is wrong and the value seen."""
-
-
-def corpus_files(paths: Sequence[Path]) -> list[Path]:
-    """Files of a corpus in the order of their names, each once; hidden files and folders are passed over.
-
-    Raises:
-        SelectError: if one is not there or packed in a way that is not known, or nothing readable is found.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise SelectError(f"{path} is not there")
-        inside = (
-            sorted(p for p in path.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(path).parts)) if path.is_dir() else []
-        )
-        # a part of a corpus that is passed over in silence would be missed by nobody
-        if bad := [p for p in inside if p.suffix in UNREADABLE and p.stem.endswith((*SUFFIXES, ".parquet"))]:
-            raise SelectError(f"{bad[0]} cannot be read: known are {_known()}")
-        found += [p for p in inside if _kind(p)] if path.is_dir() else [path]
-    if bad := [p for p in found if not _kind(p)]:
-        raise SelectError(f"{bad[0]} is neither JSON lines nor Parquet: known are {_known()}")
-    if not found:
-        raise SelectError(f"{', '.join(map(str, paths))}: there is no file {_known()}")
-    return list({p.resolve(): p for p in found}.values())
-
-
-def _known() -> str:
-    return f"{', '.join(SUFFIXES)} (also with {', '.join(PACKED)}) and .parquet"
-
-
-def _kind(path: Path) -> str:
-    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
-    return "parquet" if path.name.endswith(".parquet") else "json" if name.endswith(SUFFIXES) else ""
-
-
-def _open(path: Path) -> io.TextIOBase:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return io.TextIOWrapper(pa.input_stream(str(path), compression="detect"), encoding="utf-8") if path.suffix in PACKED else path.open(encoding="utf-8")
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict]]:
-    """Documents with the number of their line, or row; from 1."""
-    at = 0
-    try:
-        if _kind(path) == "parquet":
-            for batch in pq.ParquetFile(path).iter_batches(1024):
-                for row in batch.to_pylist():
-                    yield (at := at + 1), row
-            return
-        with _open(path) as stream:
-            for at, line in enumerate(stream, 1):
-                if line.strip():
-                    yield at, json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SelectError(f"{path}: line {at} is no JSON ({error.msg} at its character {error.pos + 1}); a document is one line") from error
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise SelectError(f"{path} is damaged after {'row' if _kind(path) == 'parquet' else 'line'} {at} ({str(error).splitlines()[0]})") from error
 
 
 def line_languages(text: str, default: str = "") -> list[tuple[str, str]]:
@@ -238,8 +177,8 @@ def read_corpus(files: Sequence[Path], folder: Path) -> Counter:
     numbers, waiting, size, shard = Counter(), [], 0, 0
     root = Path(os.path.commonpath([path.resolve().parent for path in files]))
     for path in progress(files, "reading the corpus"):
-        for number, row in _rows(path):
-            document = _document(row, path.resolve().relative_to(root).as_posix(), f"{path}: {'row' if _kind(path) == 'parquet' else 'line'} {number}")
+        for number, row in rows(path):
+            document = _document(row, path.resolve().relative_to(root).as_posix(), f"{path}: {unit(path)} {number}")
             numbers["documents"] += 1
             if isinstance(document, str):
                 numbers[document] += 1

@@ -293,13 +293,21 @@ def curve_sentences(table: pd.DataFrame) -> str:
 
 
 def conclusion(
-    shares: pd.DataFrame, attribution: pd.DataFrame, delta: pd.DataFrame, correlation: pd.DataFrame, curve: pd.DataFrame, model: str, own: bool = False
+    shares: pd.DataFrame,
+    attribution: pd.DataFrame,
+    delta: pd.DataFrame,
+    correlation: pd.DataFrame,
+    curve: pd.DataFrame,
+    model: str,
+    own: bool = False,
+    table: str = "",
 ) -> str:
     """What holds for the main model, in plain words.
 
     Args:
         attribution: of the model, of one or more ways of counting; the first is the main one.
         own: whether the counted corpus is the one the model was trained on.
+        table: file of counts of another corpus, "" where this repository's was counted.
     """
     attribution, checks = attribution[attribution.corpus == attribution.corpus.iloc[0]], attribution[attribution.corpus != attribution.corpus.iloc[0]]
     whole = shares[shares.source_lang == "all"].set_index("rule").pivot_share
@@ -309,7 +317,7 @@ def conclusion(
     ]
     partial = _pick(correlation, "log_source+log_target")
     lines.append(
-        f"**Ability.** Words that meet more often in our corpus are translated with more confidence, beyond what the counts of the single words give, in "
+        f"**Ability.** Words that meet more often in the corpus counted are translated with more confidence, beyond what the counts of the single words give, in "
         f"{int((partial.p_holm < 0.05).sum())} of {len(partial)} directions (partial rank correlation {partial.value.min():.2f} to {partial.value.max():.2f}, which is "
         f"{(partial.value - partial.null_mean).min():.2f} to {(partial.value - partial.null_mean).max():.2f} above shuffled pair counts; Holm)."
     )
@@ -338,10 +346,11 @@ def conclusion(
             f"{int(((known.p_perm < 0.05) & ~known.check).sum())} of the {int((~known.check).sum())} on all answers; what they alone give lies between "
             f"{known.null.min():.2f} and {known.null.max():.2f}."
         )
+    counted = f"another corpus ({table})" if table else "this repository's corpus"
     lines.append(
         f"The counts are of the documents {short_name(model)} was trained on. What they explain beyond the counts of single words is a relation in the data, not a cause."
         if own
-        else f"The counts are proxies: they are of this repository's corpus, not of the one {short_name(model)} was trained on. A null result can mean that the corpus is "
+        else f"The counts are proxies: they are of {counted}, not of the one {short_name(model)} was trained on. A null result can mean that the corpus is "
         "the wrong one, and a positive one that both follow how common a concept is. The claim needs a model whose training documents are known."
     )
     return "\n".join(f"* {line}" for line in lines)

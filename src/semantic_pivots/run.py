@@ -184,6 +184,11 @@ def stage_fingerprint(stage: Stage, parameters: dict[str, object], profile: str)
         if other != profile:  # what a run writes is no input of it
             sums = [sha256_file(p) for p in input_files(table, other or profile)]
             inputs[name] = sha256_text(canonical(sums)) if sums else None
+    # a parameter ..._table names a file, or a folder of files, of the user's own: what is in it counts, not its name alone
+    for name in (n for n, v in parameters.items() if n.endswith("_table") and v):
+        path = ROOT / str(parameters[name])
+        sums = [sha256_file(p) for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.is_file()]
+        inputs[name] = sha256_text(canonical(sums)) if sums else None
     return {"code": code_fingerprint(stage.code()), "parameters": parameters, "inputs": inputs}
 
 

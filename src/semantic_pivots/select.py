@@ -46,9 +46,10 @@ from .artifacts import ROOT, atomic_path
 from .card import data_card
 from .experiment import HOME
 from .fingerprint import canonical, module_code, sha256_file, sha256_text
-from .ingest import SHARD, SelectError, corpus_files, read_corpus, read_words
+from .ingest import SHARD, SelectError, read_corpus, read_words
 from .matching import Vocabulary
 from .progress import progress
+from .readers import corpus_files
 from .reconstruction import GraphSettings
 from .task import LANGUAGES
 from .words import index_corpus
