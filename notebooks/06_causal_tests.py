@@ -253,6 +253,7 @@ if again:
     found = checkpoints.outcomes(found[found.target == "own"])
     trainings |= {name: checkpoints.pooled(found[found.model == model_id], directions, outcomes) for name, model_id in again.items()}
 tests = repetitions.tests_by_training(trainings, tested, chance, n_permutations_groups, **settings)
+tests["precision"] = tests.training.map(repetitions.precisions()).fillna("")
 store.write("hypotheses_again", tests, [facts[-1], *again_facts], ["lexicon", "known_corpus", "trained_again", "formats"])
 display(Markdown(report_causal.trainings_sentences(tests)))
 

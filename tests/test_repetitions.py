@@ -12,7 +12,7 @@ from semantic_pivots.severance import GROUPS
 
 
 def trained(seed, **other):
-    config = {"seed": seed, "hidden": 8, "threads": seed, "total_tokens": 2000}
+    config = {"seed": seed, "hidden": 8, "threads": seed, "total_tokens": 2000, "precision": "float32" if seed else "bfloat16", "validate_tokens": 10 * seed}
     manifest = {"seed": seed, "assignment_sha256": "a", "corpus_sha256": "b", "tokenizer_sha256": "c", "config": config}
     return manifest | {"checkpoints": {"tokens-1k": {"tokens": 1000}, "tokens-2k": {"tokens": 2000}}} | other
 
@@ -31,6 +31,7 @@ def test_repetitions_are_of_the_same_draw_corpus_and_recipe(tmp_path):
         "seed 2": "known-corpus/seed-2@tokens-2k",
         "seed 10": "known-corpus/seed-10@tokens-2k",
     }
+    assert repetitions.precisions(tmp_path) == {"seed 0": "bfloat16", "seed 2": "float32", "seed 10": "float32"}
     write(tmp_path, "seed-3", trained(3, corpus_sha256="other"))
     with pytest.raises(ModelError, match="seed-3 .*corpus_sha256: other, not b"):
         repetitions.find_repetitions(tmp_path)
@@ -63,7 +64,10 @@ def test_trainings_stand_side_by_side_with_their_mean():
     direct = table.xs("direct", level="contrast")
     assert direct.estimate["mean of 2"] == pytest.approx(direct.estimate.iloc[:2].mean()) and direct.p_holm.max() < 0.05
     assert direct.sd_trainings["mean of 2"] == pytest.approx(direct.estimate.iloc[:2].std()) and direct.sd_trainings.iloc[:2].isna().all()
-    text = report_causal.trainings_sentences(table.reset_index())
+    text = report_causal.trainings_sentences(
+        table.reset_index().assign(precision=lambda t: t.training.map({"seed 0": "bfloat16", "seed 1": "float32"}).fillna(""))
+    )
+    assert "Trained in bfloat16 (seed 0), float32 (seed 1)." in text
     assert f"seed 1 {direct.estimate['seed 1']:.3f}" in text and f"{direct.mixed_low['mean of 2']:.3f}" in text
     with pytest.raises(ValueError, match="seed 1 was scored on other concepts than seed 0"):
         repetitions.tests_by_training(trainings | {"seed 1": trainings["seed 1"].iloc[1:]}, assignment, 0.3, 99, 50)

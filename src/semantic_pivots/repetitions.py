@@ -12,11 +12,12 @@ from .comparison import mixed_difference
 from .experiment import HOME, read_manifest
 from .factorial import CONTRASTS, blocked
 from .models import KNOWN_CORPUS, ModelError
+from .training import NOT_COMPARED
 
-__all__ = ["find_repetitions", "tests_by_training"]
+__all__ = ["find_repetitions", "precisions", "tests_by_training"]
 
 # What may differ between two trainings of one model: the seed, and how a machine computes.
-FREE = ("seed", "precision", "threads", "compile", "checkpoint_minutes", "corpus", "tokenizer")
+FREE = (*NOT_COMPARED, "seed", "precision", "threads", "compile")
 
 
 def find_repetitions(home: Path = HOME) -> dict[str, str]:
@@ -43,6 +44,12 @@ def find_repetitions(home: Path = HOME) -> dict[str, str]:
         last = max(checkpoints, key=lambda name: checkpoints[name]["tokens"])
         found[f"seed {facts['seed']}"] = f"{KNOWN_CORPUS}/{folder.name}@{last}"
     return found
+
+
+def precisions(home: Path = HOME) -> dict[str, str]:
+    """In which precision each training multiplied, the model's own first, by name (`seed 1`): it is the one thing besides the seed that may differ and be felt."""
+    folders = [home, *(home / model_id.split("/")[1].split("@")[0] for model_id in find_repetitions(home).values())]
+    return {f"seed {m['seed']}": m["config"]["precision"] for m in map(read_manifest, folders)}
 
 
 def _facts(home: Path) -> dict:

@@ -102,7 +102,7 @@ def trainings_sentences(tests: pd.DataFrame) -> str:
     """The fixed tests training by training, and for all trainings together.
 
     Args:
-        tests: of ``repetitions.tests_by_training``.
+        tests: of ``repetitions.tests_by_training``, with the precision of each training.
     """
     first, *others = dict.fromkeys(tests.training)
     if not others:
@@ -117,12 +117,15 @@ def trainings_sentences(tests: pd.DataFrame) -> str:
             f"* *{CONTRAST_NAMES[contrast]}*: {each}; {together} **{interval(mean.estimate, mean.ci_low, mean.ci_high, 3)}** ({p_value(mean.p)}, Holm {p_value(mean.p_holm)}, n = {mean.n}), "
             f"sd between trainings {mean.sd_trainings:.3f}; with trainings as random as blocks [{mean.mixed_low:.3f}, {mean.mixed_high:.3f}]."
         )
+    precisions = tests[tests.training.isin(single)].groupby("training", sort=False).precision.first()
+    differ = f" Trained in {', '.join(f'{p} ({name})' for name, p in precisions.items())}." if precisions.nunique() > 1 else ""
     return "\n".join(
         [
             *lines,
             "",
             f"The model was trained again after the result of {first} was known, whose tests remain the ones that were fixed. Effects on MRR; p and intervals are over concepts, *given these trainings*, but "
-            "for the last interval of a line, which also covers a training that was not made. Holm is over the four contrasts of a training, or of the mean.",
+            "for the last interval of a line, which also covers a training that was not made. Holm is over the four contrasts of a training, or of the mean."
+            + differ,
         ]
     )
 

@@ -32,6 +32,7 @@ TABLES = (
     "correlation",
     "known_correlation",
     "hypotheses",
+    "hypotheses_again",
     "twin_tests",
     "transfer_replication",
 )
@@ -140,7 +141,8 @@ def prompt_sentence(behaviors: pd.DataFrame, model: str) -> str:
 
 
 def _by_lot(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
-    fixed, twins = own["hypotheses"].set_index("contrast"), own["twin_tests"]
+    fixed, again, twins = own["hypotheses"].set_index("contrast"), own["hypotheses_again"], own["twin_tests"]
+    again = again[again.mixed_low.notna()].set_index("contrast")  # the mean of several trainings, where there are several
     twins = twins.query("stage == 'level' and world == 'factorial' and twin == 'all' and dose == 0").set_index("contrast")
     claims = {
         "direct": "It is their meetings that make the translation",
@@ -150,7 +152,11 @@ def _by_lot(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
     for contrast, claim in claims.items():
         r, twin = fixed.loc[contrast], twins.loc[contrast]
         found = bool(r.p_holm < alpha and r.estimate > 0)
-        number = f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm {p_value(r.p_holm)}; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
+        number = f"effect on MRR {interval(r.estimate, r.ci_low, r.ci_high, 3)}, Holm {p_value(r.p_holm)}"
+        if contrast in again.index:
+            mean = again.loc[contrast]
+            number += f"; {mean.training} trainings {interval(mean.estimate, mean.mixed_low, mean.mixed_high, 3)}"
+        number += f"; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
         rows.append((claim, FOLLOWS, "known-corpus model; meetings dealt by lot", number, True if found else False if r.ci_high < 0 else "open", "06"))
     return rows
 
