@@ -129,13 +129,13 @@ display(Markdown(report_layers.conclusion(*tables, model)))
 # %% [markdown]
 # ### Two behaviors, and whether counts explain them (notebook 03)
 #
-# The paper's claim, by its own rule and by ours, with exact counts of a corpus that is *not* the one the model was
-# trained on.
+# The paper's claim, by its own rule and by ours, with exact counts of a corpus; the last line says whether it is the one the model was trained on.
 
 # %%
 tables = [store.read(name) for name in ("behavior_shares", "attribution", "delta_auc", "correlation")]
 tables = [t[(t.model == model) & (t.get("corpus", "corpus") == "corpus")] for t in tables]
-display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"), model)))
+counted = store.manifest()["tables"]["cooccurrence"]["parameters"]
+display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"), model, counted["corpus_is_own"], counted["counts_table"])))
 
 # %% [markdown]
 # **Where the corpus is known.** A small model was trained on this repository's corpus and nothing else, so its counts are

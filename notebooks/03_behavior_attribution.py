@@ -174,8 +174,8 @@ display(Markdown(report_behavior.mass_sentence(mass)))
 # Japanese verb in する counts by its stem). Chinese and Japanese are written without spaces, so there a word counts wherever
 # its characters stand, also inside a longer word.
 #
-# **These are proxy counts.** What a model such as Gemma was trained on is not public in full. Our corpus can only say how
-# often words meet in *some* text of these languages.
+# **These are proxy counts** (but where `counts_table` names counts of the model's own documents). What a model such as Gemma was trained on is not public in full. Our corpus can
+# only say how often words meet in *some* text of these languages.
 
 # %% [markdown]
 # Millions of characters by source and language, the ten largest sources (*mixed*: documents that hold several languages):
@@ -194,6 +194,7 @@ display(Markdown(report_behavior.incomplete(counted.failed)))
 counts = ours = cooccurrence.cooccurrence_table(counted, "corpus").assign(complete=counted.complete)
 if counts_table:
     counts = cooccurrence.counts_from(artifacts.ROOT / counts_table, ours, lexicon)
+    display(Markdown(report_behavior.incomplete(() if counts.complete.all() else ((counts_table, "says that files are missing"),))))
 meetings = report_behavior.meetings(counts)
 fig, ax = figures_behavior.meetings(meetings)
 figures.save(fig, "03_meetings", meetings, profile)
@@ -202,7 +203,7 @@ figures.save(fig, "03_meetings", meetings, profile)
 display(Markdown(report_behavior.meeting_sentence(meetings, counts)))
 
 # %% [markdown]
-# Three more counts serve as checks. *By language*, a word counts only in text of its own language, so that French
+# Three more counts of `data/corpus` serve as checks. *By language*, a word counts only in text of its own language, so that French
 # "table" does not count in an English document. *Any translation* counts all accepted translations as the word. *With dictionary*, dictionary entries are added as documents; they come
 # from the sources of the lexicon itself, so that this one is circular and shows only how far one can be misled.
 
@@ -298,7 +299,7 @@ store.write("regression", regression, None, ["behaviors", "cooccurrence"])
 report_behavior.regression_table(regression)
 
 # %% [markdown]
-# And with the other ways of counting. If the first line of a rule changed much in the second, string identity and not
+# And with the other ways of counting (where `counts_table` is given, they are to be compared with the line *data/corpus*). If the first line of a rule changed much in the second, string identity and not
 # co-occurrence would be behind it; if in the third, the choice of one translation; if in the last, circularity would pay.
 
 # %%
@@ -345,7 +346,7 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 # %% [markdown]
 # ## The same where the corpus is known
 #
-# All counts above are proxies. For one model they need not be: the small one of notebook 01 was trained on a corpus that is
+# All counts above are proxies, or of documents that are not here. For one model they need not be: the small one of notebook 01 was trained on a corpus that is
 # here, document by document (`data/corpus`, with some documents taken apart as notebook 06 tells). So the whole question
 # is asked again with *true* counts, of the corpus as it stood when the model read from it: all documents in several languages, where words of two
 # languages meet, and in each epoch a part of the others. But the test can only speak if the model translates: how

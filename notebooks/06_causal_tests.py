@@ -645,7 +645,8 @@ display(Markdown(report_interventions.known_sentences(found[found.model == known
 
 # %%
 names = report_claims.TABLES
-claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, model)
+own_counts = store.manifest()["tables"]["cooccurrence"]["parameters"]["corpus_is_own"]
+claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, model, own_counts)
 store.write("claims", claims, facts, [*names, "intervention_effects", "patch_crossings"])
 display(Markdown(report_claims.LEGEND), report_claims.claims_view(claims), Markdown(report_claims.verdict_sentence(claims)))
 

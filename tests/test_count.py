@@ -78,10 +78,12 @@ def test_files_of_any_kind_in_any_parts_give_the_same_counts(folder, lexicon, mo
     pd.testing.assert_frame_equal(cooccurrence.counts_from(folder / "parts", some, lexicon), some)
 
 
-def test_processes_do_not_change_the_counts(folder, lexicon):
-    one, _ = count.count_files(sorted((folder / "dolma").glob("*.jsonl*")), lexicon, folder / "one", 1)
-    two, _ = count.count_files(sorted((folder / "dolma").glob("*.jsonl*")), lexicon, folder / "two", 2)
-    pd.testing.assert_frame_equal(one, two)
+def test_processes_and_what_was_kept_do_not_change_the_counts(folder, lexicon):
+    files, vocabulary = sorted((folder / "dolma").glob("*.jsonl*")), Vocabulary.from_lexicon(lexicon)
+    made = [count.count_files(files, vocabulary, folder / cache, processes) for cache, processes in (("one", 1), ("two", 2), ("two", 1))]
+    assert [m.n_fresh for m in made] == [2, 2, 0]
+    for other in made[1:]:
+        assert (made[0].n_both == other.n_both).all() and made[0].n_docs == other.n_docs and made[0].n_null == other.n_null
 
 
 def test_a_damaged_file_is_named_and_once_mended_alone_is_counted(folder, lexicon, monkeypatch, capsys):
@@ -94,17 +96,19 @@ def test_a_damaged_file_is_named_and_once_mended_alone_is_counted(folder, lexico
     assert not cooccurrence.counts_from(out, wanted(lexicon, folder), lexicon).complete.any()
     (folder / "dolma" / "b.jsonl").write_text(good)
     read = []
-    plain = cooccurrence.shard_incidence
-    monkeypatch.setattr(cooccurrence, "shard_incidence", lambda path, matcher: read.append(path.name) or plain(path, matcher))
+    plain = cooccurrence.shard_counts
+    monkeypatch.setattr(cooccurrence, "shard_counts", lambda path, matcher: read.append(path.name) or plain(path, matcher))
     assert counted(folder / "dolma", lexicon, monkeypatch, out) == 0
     assert read == ["b.jsonl"] and pd.read_parquet(out).complete.all()
 
 
 def test_a_line_without_a_text_is_an_error(folder, lexicon, monkeypatch, capsys):
-    for line in ('{"id": "x"}', '{"text": 3}', "[]"):
+    no_text = "line 2 has no field 'text' with a text"
+    wrong = {'{"id": "x"}': no_text, '{"text": 3}': no_text, "[]": no_text, "9" * 5000: "line 2 is no JSON", "[" * 100_000: "line 2 is nested too deeply"}
+    for line, message in wrong.items():
         (folder / "bad.jsonl").write_text('{"text": "table"}\n' + line + "\n")
         assert counted(folder / "bad.jsonl", lexicon, monkeypatch, folder / "counts.parquet") == 1
-        assert "bad.jsonl: line 2 has no field 'text' with a text" in capsys.readouterr().err
+        assert f"bad.jsonl: {message}" in capsys.readouterr().err
         assert not (folder / "counts.parquet").exists()
 
 
@@ -116,7 +120,8 @@ def test_a_share_of_the_files_has_to_be_one(part):
 
 def test_shares_are_all_files_once(folder):
     files = [f"{i}.jsonl" for i in range(7)]
-    assert sorted(f for i in (1, 2, 3) for f in count.share(files, f"{i}/3")) == files
+    assert sorted(f for i in (1, 2, 3) for f in count.share(files, f"{i}/3")[0]) == files
+    assert count.share(files, "1/3")[1]["listing"] != count.share(files[1:], "1/3")[1]["listing"]
     with pytest.raises(CorpusError, match="there are only 7 files"):
         count.share(files, "8/8")
 
@@ -129,6 +134,10 @@ def test_shares_are_all_files_once(folder):
         (lambda t: pd.concat([t, t.tail(1)]), "ja-zh 'school.n' stands twice"),
         (lambda t: t.assign(n_both=t.n_source + 1), "the counts of en-fr 'table.n' cannot be: n_docs 10, n_source 4"),
         (lambda t: t.assign(n_docs=1), "cannot be"),
+        (lambda t: t.assign(n_docs=range(100, 100 + len(t))), "n_docs, the documents of the corpus, is not one number but 100 to 135"),
+        (lambda t: t.assign(complete="no"), "the column complete is not of true and false but 'no'"),
+        (lambda t: t.assign(n_target=t.n_target + (t.index == 0)), "the fr word of 'table.n' has 4 documents in one row and 5 in another"),
+        (lambda t: t.assign(n_both=t.n_both - (t.index == 0)), "en-fr 'table.n' and the same the other way round do not meet in as many"),
         (lambda t: t.iloc[1:], "lacks 1 of 36 pairs, the first is en-fr 'table.n'"),
         (lambda t: t.assign(source_word=t.source_word.replace("table", "desk")), "counted 'desk' for table.n, but the lexicon has 'table'"),
     ],
@@ -151,6 +160,46 @@ def test_counts_that_are_not_there_are_named(folder, lexicon):
     ):
         with pytest.raises(ValueError, match=message):
             cooccurrence.counts_from(folder / name, wanted(lexicon, folder), lexicon)
-    tables = [wanted(lexicon, folder), wanted(lexicon, folder).iloc[1:]]
-    with pytest.raises(ValueError, match="part 2 of 2 counts other pairs than the first"):
-        cooccurrence.add_up(tables, "corpus")
+
+
+def test_a_folder_has_to_hold_every_share_once(folder, lexicon, monkeypatch):
+    """Else a job that failed, or a table that lies there twice, would pass for the whole corpus."""
+    expected, parts = wanted(lexicon, folder), folder / "parts"
+    for part in (1, 3):
+        counted(folder / "dolma", lexicon, monkeypatch, parts / f"{part}.parquet", "--part", f"{part}/3")
+
+    def refused(message):
+        with pytest.raises(ValueError, match=message):
+            cooccurrence.counts_from(parts, expected, lexicon)
+
+    refused("of 3 shares of the corpus, 1 are not there, the first is --part 2/3")
+    with pytest.raises(ValueError, match="of 3 shares of the corpus, 2 are not there"):
+        cooccurrence.counts_from(parts / "3.parquet", expected, lexicon)
+    counted(folder / "dolma", lexicon, monkeypatch, parts / "2.parquet", "--part", "2/3")
+    (parts / ".2-half.parquet").write_bytes((parts / "2.parquet").read_bytes()[:100])  # what a killed run can leave
+    cooccurrence.counts_from(parts, expected, lexicon)
+    pd.read_parquet(parts / "2.parquet").to_csv(parts / "again.csv", index=False)
+    refused("share 2 of 3 is there twice")
+    counted(folder / "parquet", lexicon, monkeypatch, parts / "2.parquet")
+    (parts / "again.csv").unlink()
+    refused("2.parquet counts a share of other files")
+    pd.read_parquet(parts / "2.parquet").drop(columns="part").to_parquet(parts / "2.parquet")
+    refused("2.parquet does not say which share")
+    (parts / "notes.txt").write_text("x")
+    refused("notes.txt is no table of counts")
+
+
+def test_what_cannot_be_written_is_said_before_the_counting(folder, lexicon, monkeypatch, capsys):
+    (folder / "file").write_text("")
+    assert counted(folder / "dolma", lexicon, monkeypatch, folder / "file" / "counts.parquet") == 1
+    assert "error: " in capsys.readouterr().err
+
+
+def test_its_own_table_is_no_corpus(folder, lexicon, monkeypatch):
+    for _ in range(2):
+        assert counted(folder / "parquet", lexicon, monkeypatch, folder / "parquet" / "counts.parquet") == 0
+
+
+def test_tags_of_other_languages_do_not_matter(folder, lexicon, monkeypatch):
+    pq.write_table(pa.table({"text": ["a table"], "lang": ["eng"]}), folder / "tagged.parquet")
+    assert counted(folder / "tagged.parquet", lexicon, monkeypatch, folder / "counts.parquet") == 0

@@ -39,8 +39,8 @@ from .readers import CorpusError, kind, rows
 from .task import LANGUAGES
 
 __all__ = [
-    "DamagedShard", "Incidence", "Counts", "list_shards", "shard_incidence", "incidence_counts", "pair_counts", "count_documents", "npmi", "cooccurrence_table",
-    "add_up", "counts_from",
+    "DamagedShard", "Incidence", "Counts", "list_shards", "shard_incidence", "shard_counts", "pair_counts", "count_documents", "npmi", "cooccurrence_table",
+    "counts_from",
 ]  # fmt: skip
 
 VERSION = 1  # of the counting: raise it when a change here changes counts, and cached ones are made anew
@@ -95,7 +95,7 @@ def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cac
     Only whole shards are kept, under a name made from the shard's contents and all that the result depends on, so a killed
     run goes on at the shard it was at.
 
-    Memory: one batch of documents and the shard's incidence (four bytes an entry, about a tenth of the text).
+    Memory: one batch of documents and the shard's incidence (about a tenth of the text); :func:`shard_counts` does without the latter.
 
     Args:
         path: Parquet file with the column ``text``; ``lang`` and ``segments`` (list of {lang, text}) where there are any. Or JSON lines with a field
@@ -113,7 +113,7 @@ def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cac
         kept = Path(cache) / f"{path.stem}-{sha256_text(canonical(key))[:24]}.npz" if cache else None
         if kept and (incidence := _load(kept, len(matcher.vocabulary))):
             return incidence
-        parts = [_batch_incidence(b, path, matcher, by_language) for b in _batches(path)]
+        parts = [_batch_incidence(b, path, matcher, by_language) for b in _batches(path, by_language)]
     except CorpusError as error:
         raise DamagedShard(str(error)) from error
     except (pa.ArrowException, OSError) as error:
@@ -139,7 +139,7 @@ def _load(path: Path, n_words: int) -> Incidence | None:
         return None
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, by_language: bool) -> Iterator[pa.RecordBatch]:
     """A shard's documents, some megabytes at a time."""
     if kind(path) == "json":
         yield from _json_batches(path)
@@ -148,7 +148,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         names = file.schema_arrow.names
         if "text" not in names:
             raise DamagedShard(f"{path}: there is no column 'text', only {', '.join(names)}")
-        columns = [c for c in ("text", "lang", "segments") if c in names]
+        columns = [c for c in ("text", "lang", "segments") if c in names and (by_language or c == "text")]
         for group in range(file.num_row_groups):
             facts = file.metadata.row_group(group)
             rows = int(BATCH_BYTES * facts.num_rows / max(1, facts.total_byte_size))
@@ -174,9 +174,9 @@ def _json_batches(path: Path) -> Iterator[pa.RecordBatch]:
 def _batch_incidence(batch: pa.RecordBatch, path: Path, matcher: Matcher, by_language: bool) -> Incidence:
     names, n = batch.schema.names, batch.num_rows
     n_null = batch.column("text").null_count
-    langs = _tags(batch.column("lang"), TAGS, path) if "lang" in names else [None] * n
     if not by_language:
         return Incidence(matcher.incidence(_strings(batch.column("text"))), n_null)
+    langs = _tags(batch.column("lang"), TAGS, path) if "lang" in names else [None] * n
     texts, tags, documents = [], [], []
     if "segments" in names:
         flat = pc.list_flatten(batch.column("segments"))
@@ -249,6 +249,18 @@ class Counts:
         """Whether every shard was counted."""
         return not self.failed
 
+    def plus(self, other: Counts) -> Counts:
+        """Counts of this and of other documents."""
+        return Counts(
+            self.vocabulary,
+            self.n_docs + other.n_docs,
+            self.n_word + other.n_word,
+            self.n_both + other.n_both,
+            self.n_null + other.n_null,
+            self.failed + other.failed,
+            self.n_fresh + other.n_fresh,
+        )
+
 
 def count_documents(
     shards: Path | Sequence[Path], vocabulary: Vocabulary, by_language: bool = False, cache: Path | None = None, workers: int | None = None
@@ -293,10 +305,31 @@ def _count_shard(path: Path, matcher: Matcher, by_language: bool, cache: Path | 
         incidence = shard_incidence(path, matcher, by_language, cache)
     except DamagedShard as error:
         return path.name, str(error)
-    return incidence_counts(incidence, matcher.vocabulary)
+    return _incidence_counts(incidence, matcher.vocabulary)
 
 
-def incidence_counts(incidence: Incidence, vocabulary: Vocabulary) -> Counts:
+def shard_counts(path: Path, matcher: Matcher) -> Counts:
+    """Counts of one shard whatever its size, a batch of documents in memory at a time.
+
+    Args:
+        path: as for :func:`shard_incidence`.
+
+    Raises:
+        DamagedShard: if it cannot be read or lacks ``text``.
+    """
+    total = None
+    try:
+        for batch in _batches(path, False):
+            found = _incidence_counts(_batch_incidence(batch, path, matcher, False), matcher.vocabulary)
+            total = found if total is None else total.plus(found)
+    except CorpusError as error:
+        raise DamagedShard(str(error)) from error
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedShard(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+    return total or _incidence_counts(Incidence(sparse.csr_array((0, len(matcher.vocabulary)), dtype=bool), 0), matcher.vocabulary)
+
+
+def _incidence_counts(incidence: Incidence, vocabulary: Vocabulary) -> Counts:
     """Counts of the documents of one shard."""
     n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
     n_word, n_both = np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64)
@@ -340,7 +373,7 @@ def cooccurrence_table(counts: Counts, corpus: str, pairs: Sequence[tuple[str, s
         columns = {"corpus": corpus, "source_lang": source, "target_lang": target, "concept_id": vocabulary.concept_ids, "n_docs": counts.n_docs}
         columns |= {"n_source": counts.n_word[i], "n_target": counts.n_word[j], "n_both": counts.n_both[i, j]}
         columns["npmi"] = npmi(counts.n_word[i], counts.n_word[j], counts.n_both[i, j], counts.n_docs)
-        columns["n_expected"] = counts.n_word[i] * counts.n_word[j] / max(1, counts.n_docs)
+        columns["n_expected"] = counts.n_word[i] * counts.n_word[j].astype(np.float64) / max(1, counts.n_docs)
         columns["identical"] = [not set(a).isdisjoint(b) for a, b in zip(vocabulary.forms[i], vocabulary.forms[j])]
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
@@ -349,88 +382,104 @@ def cooccurrence_table(counts: Counts, corpus: str, pairs: Sequence[tuple[str, s
 # --- counts made elsewhere --------------------------------------------------------------------------------------------
 
 WHICH, NUMBERS = ("source_lang", "target_lang", "concept_id"), ("n_docs", "n_source", "n_target", "n_both")
-
-
-def add_up(tables: Sequence[pd.DataFrame], corpus: str) -> pd.DataFrame:
-    """Counts of the parts of a corpus as those of the whole; all parts must count the same pairs.
-
-    Args:
-        tables: the columns of :data:`WHICH` and :data:`NUMBERS`, any others are taken from the first; ``complete`` holds where it does in all.
-
-    Raises:
-        ValueError: if there is no part, or one has other pairs than the first.
-    """
-    if not tables:
-        raise ValueError("there are no counts to add up")
-    first, *others = (t.set_index(list(WHICH)) for t in tables)
-    for number, other in enumerate(others, 2):
-        if not first.index.sort_values().equals(other.index.sort_values()):
-            raise ValueError(f"part {number} of {len(tables)} counts other pairs than the first ({len(other)} and {len(first)})")
-    total = first.assign(corpus=corpus)
-    for other in (o.loc[first.index] for o in others):
-        total[list(NUMBERS)] += other[list(NUMBERS)]
-        if "complete" in total:
-            total["complete"] &= other.complete
-    return _derived(total.reset_index())
-
-
-def _derived(table: pd.DataFrame) -> pd.DataFrame:
-    n = table.n_docs.to_numpy(np.float64)
-    return table.assign(npmi=npmi(table.n_source, table.n_target, table.n_both, n), n_expected=table.n_source * table.n_target / n.clip(1))
+SHARE = ("part", "n_parts", "listing")  # which share of the files a table counts, of how many, of which list of files (:mod:`.count`)
 
 
 def counts_from(path: Path, wanted: pd.DataFrame, lexicon: pd.DataFrame) -> pd.DataFrame:
     """Counts made elsewhere in the place of some of ours.
 
     Args:
-        path: Parquet or CSV file with the columns of :data:`WHICH` and :data:`NUMBERS` (:mod:`.count` makes one), or a folder of such files that
-            each count a part of the corpus and are added up. With ``source_word`` and ``target_word`` it is compared what was counted.
+        path: Parquet or CSV file with the columns of :data:`WHICH` and :data:`NUMBERS`, a row for every ordered pair of languages and concept, 0 where a word does not
+            occur. Or a folder of such files, the shares of one corpus that :mod:`.count` counted, which are added up. With ``source_word`` and ``target_word`` it is
+            checked what was counted; with ``complete`` (true or false) whether all was.
         wanted: the table ``cooccurrence`` of one corpus, whose rows are looked up.
 
     Returns:
         ``wanted`` with the counts of the file; ``complete`` is that of the file, true where it does not say.
 
     Raises:
-        ValueError: if the file is not there or damaged, lacks a column or a wanted pair, has a pair twice or counts that cannot be, or counted another word than the lexicon has.
+        ValueError: if the file is not there or damaged; lacks a column, a share or a wanted pair; has one twice; has counts that cannot be; or counted another word than
+            the lexicon has.
     """
     path = Path(path)
-    files = sorted(p for p in path.iterdir() if p.suffix in (".parquet", ".csv")) if path.is_dir() else [path]
-    tables = []
-    for file in files:
-        try:
-            table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, keep_default_na=False)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise ValueError(f"{file}: no counts can be read ({str(error).splitlines()[0]})") from error
-        if missing := [c for c in (*WHICH, *NUMBERS) if c not in table]:
-            raise ValueError(f"{file}: counts need the columns {', '.join((*WHICH, *NUMBERS))}; {missing[0]} is not there")
-        if bad := [c for c in NUMBERS if not pd.api.types.is_integer_dtype(table[c])]:
-            raise ValueError(f"{file}: the column {bad[0]} is not of whole numbers but {table[bad[0]].dtype}")
-        if (twice := table.duplicated(list(WHICH))).any():
-            raise ValueError(f"{file}: {_pair(table[twice].iloc[0])} stands twice")
-        tables.append(table)
-    if not tables:
+    visible = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")] if path.is_dir() else [path]
+    if other := [p for p in visible if p.suffix not in (".parquet", ".csv")]:
+        raise ValueError(f"{other[0]} is no table of counts (.parquet or .csv)")
+    if not visible:
         raise ValueError(f"{path} holds no counts (*.parquet or *.csv)")
-    found = add_up(tables, wanted.corpus.iloc[0]).set_index(list(WHICH))
-    wrong = (found.n_both < 0) | (found.n_both > found[["n_source", "n_target"]].min(axis=1)) | (found[["n_source", "n_target"]].max(axis=1) > found.n_docs)
-    if wrong.any():
-        row = found[wrong].reset_index().iloc[0]
-        raise ValueError(f"{path}: the counts of {_pair(row)} cannot be: {', '.join(f'{c} {row[c]}' for c in NUMBERS)}")
+    tables = [_read_counts(file, lexicon) for file in visible]
+    _require_all_shares(path, visible, tables)
     index = pd.MultiIndex.from_frame(wanted[list(WHICH)])
-    if len(absent := index.difference(found.index)):
+    found = None
+    for file, table in zip(visible, tables):
+        if len(absent := index.difference(table.index)):
+            raise ValueError(f"{file} lacks {len(absent)} of {len(index)} pairs, the first is {_pair(absent[0])}; a word that does not occur has counts of 0")
+        own = table.loc[index, [*NUMBERS, "complete"]]
+        found = own if found is None else found[list(NUMBERS)].add(own[list(NUMBERS)]).assign(complete=found.complete & own.complete)
+    columns = {c: found[c].to_numpy() for c in (*NUMBERS, "complete")}
+    columns["npmi"] = npmi(found.n_source, found.n_target, found.n_both, found.n_docs)
+    columns["n_expected"] = found.n_source.to_numpy(float) * found.n_target.to_numpy(float) / found.n_docs.to_numpy(float).clip(1)
+    return wanted.assign(**columns)
+
+
+def _read_counts(file: Path, lexicon: pd.DataFrame) -> pd.DataFrame:
+    """One table of counts, checked, with ``complete``; by :data:`WHICH`."""
+    try:
+        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, keep_default_na=False)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ValueError(f"{file}: no counts can be read ({str(error).splitlines()[0]})") from error
+    if missing := [c for c in (*WHICH, *NUMBERS) if c not in table]:
+        raise ValueError(f"{file}: counts need the columns {', '.join((*WHICH, *NUMBERS))}; {missing[0]} is not there")
+    if bad := [c for c in NUMBERS if not pd.api.types.is_integer_dtype(table[c])]:
+        raise ValueError(f"{file}: the column {bad[0]} is not of whole numbers but {table[bad[0]].dtype}")
+    table = table.assign(**{c: table[c].astype("int64") for c in NUMBERS}, complete=table.get("complete", True))
+    if table.complete.dtype != bool:
+        raise ValueError(f"{file}: the column complete is not of true and false but {table.complete.iloc[0]!r}")
+    if (twice := table.duplicated(list(WHICH))).any():
+        raise ValueError(f"{file}: {_pair(table[twice].iloc[0][list(WHICH)])} stands twice")
+    if table.n_docs.nunique() > 1:
+        raise ValueError(f"{file}: n_docs, the documents of the corpus, is not one number but {table.n_docs.min()} to {table.n_docs.max()}")
+    words = table[["n_source", "n_target"]]
+    if (wrong := (table.n_both < 0) | (table.n_both > words.min(axis=1)) | (words.max(axis=1) > table.n_docs)).any():
+        row = table[wrong].iloc[0]
+        raise ValueError(f"{file}: the counts of {_pair(row[list(WHICH)])} cannot be: {', '.join(f'{c} {row[c]}' for c in NUMBERS)}")
+    sides = [table[[f"{side}_lang", "concept_id", f"n_{side}"]].set_axis(["lang", "concept_id", "n"], axis=1) for side in ("source", "target")]
+    of_word = pd.concat(sides).groupby(["lang", "concept_id"]).n.agg(["min", "max"])
+    if len(bad := of_word[of_word["min"] < of_word["max"]]):
         raise ValueError(
-            f"{path} lacks {len(absent)} of {len(index)} pairs, the first is {_pair(dict(zip(WHICH, absent[0])))}; a word that does not occur has counts of 0"
+            f"{file}: the {bad.index[0][0]} word of {bad.index[0][1]!r} has {bad['min'].iloc[0]} documents in one row and {bad['max'].iloc[0]} in another"
         )
-    found = found.loc[index]
-    for side in ("source", "target"):
-        if f"{side}_word" in found:
-            ours = [lexicon.at[c, la] for c, la in zip(wanted.concept_id, wanted[f"{side}_lang"])]
-            if other := [(c, a, b) for c, a, b in zip(wanted.concept_id, found[f"{side}_word"], ours) if a != b]:
-                raise ValueError(f"{path} counted {other[0][1]!r} for {other[0][0]}, but the lexicon has {other[0][2]!r}: it was made with another lexicon")
-    named = found.reset_index()
-    return wanted.assign(
-        **{c: named[c].to_numpy() for c in (*NUMBERS, "npmi", "n_expected")}, complete=named.complete.to_numpy(bool) if "complete" in named else True
-    )
+    table = table.set_index(list(WHICH))
+    turned = table.n_both.swaplevel(0, 1).reindex(table.index)
+    if len(bad := table.index[turned.notna() & (turned != table.n_both)]):
+        raise ValueError(f"{file}: {_pair(bad[0])} and the same the other way round do not meet in as many documents")
+    for side, level in (("source", 0), ("target", 1)):
+        if f"{side}_word" in table:
+            known = [(i, w, lexicon.at[i[2], i[level]]) for i, w in table[f"{side}_word"].items() if i[2] in lexicon.index]
+            if other := [(i, w, ours) for i, w, ours in known if w != ours]:
+                (*_, concept), theirs, ours = other[0]
+                raise ValueError(f"{file} counted {theirs!r} for {concept}, but the lexicon has {ours!r}: it was made with another lexicon")
+    return table
 
 
-def _pair(row: pd.Series | dict) -> str:
-    return f"{row['source_lang']}-{row['target_lang']} {row['concept_id']!r}"
+def _require_all_shares(path: Path, files: list[Path], tables: list[pd.DataFrame]) -> None:
+    """That the tables count all shares of one list of files, each once."""
+    shares = [tuple(t[c].iloc[0] for c in SHARE) if {*SHARE} <= {*t.columns} else None for t in tables]
+    if len(tables) > 1 and None in shares:
+        raise ValueError(f"{files[shares.index(None)]} does not say which share of the corpus it counts, so it cannot be added to others")
+    if shares == [None]:
+        return
+    of, listing = shares[0][1:]
+    for file, own in zip(files, shares):
+        if own[1:] != (of, listing):
+            raise ValueError(f"{file} counts a share of other files, or another division of them, than {files[0]}")
+    numbers = [number for number, _, _ in shares]
+    if twice := [i for i in numbers if numbers.count(i) > 1]:
+        raise ValueError(f"{path}: share {twice[0]} of {of} is there twice")
+    if missing := sorted({*range(1, of + 1)} - {*numbers}):
+        raise ValueError(f"{path}: of {of} shares of the corpus, {len(missing)} are not there, the first is --part {missing[0]}/{of}")
+
+
+def _pair(which: Sequence[str]) -> str:
+    source, target, concept = which
+    return f"{source}-{target} {concept!r}"

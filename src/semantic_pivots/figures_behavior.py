@@ -19,10 +19,10 @@ LABELS = {"cooccurrence": ("co-occurrence", COLORS[0]), "pivot": ("pivot", COLOR
 RULES = {"released": "labels: released", "paper": "labels: paper's text", "robust": "labels: robust (ours)"}
 OWN_NOTE = "Counts are of the documents the model was trained on."
 MIN_ITEMS = 10  # a share of fewer is drawn pale
-NOTE = "Counts are of this repository's corpus: proxies, unless the model was trained on it."
+NOTE = "Counts are proxies, unless they are of the documents the model was trained on."
 
 
-def _say_proxy(fig: Figure, label: str = "", note: str = NOTE) -> None:
+def _say_whose(fig: Figure, label: str = "", note: str = NOTE) -> None:
     """Every figure of counts says whose counts they are."""
     fig.supxlabel(f"{label}\n{note}" if label else note, fontsize=8, color="0.3" if label else "0.45")
 
@@ -151,7 +151,7 @@ def scatter(items: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             ax.minorticks_off()
             ax.set_title(f"{LANGUAGES[a]} → {LANGUAGES[b]}", fontsize=9)
             ax.tick_params(labelleft=True, labelbottom=True, labelsize=7)
-    _say_proxy(fig, "1 + documents with both words (log scale)")
+    _say_whose(fig, "1 + documents with both words (log scale)")
     fig.supylabel("P(translation | word)", fontsize=9)
     return fig, axes
 
@@ -178,7 +178,7 @@ def correlations(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color="0.7", lw=5, label="pair counts shuffled among words of like frequency, 2.5 % to 97.5 %"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-    _say_proxy(fig)
+    _say_whose(fig)
     return fig, axes
 
 
@@ -214,7 +214,7 @@ def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarra
         Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="not"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
-    _say_proxy(fig, note=note + " Where one class has too few items for an AUC, the sizes of both are given (co-occurrence against pivot).")
+    _say_whose(fig, note=note + " Where one class has too few items for an AUC, the sizes of both are given (co-occurrence against pivot).")
     return fig, axes
 
 
@@ -244,7 +244,7 @@ def roc(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     axes[0, 0].set_ylabel("co-occurrence items called co-occurrence")
     handles = [Line2D([], [], color=c, ls=s, label=label) for label, c, s in names.values()]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
-    _say_proxy(fig)
+    _say_whose(fig)
     return fig, axes
 
 
@@ -271,7 +271,7 @@ def replication(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color=COLORS[0], marker="o", label="corrected, 95 % interval"),
     ]
     fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
-    _say_proxy(fig)
+    _say_whose(fig)
     return fig, axes
 
 
@@ -318,5 +318,5 @@ def curve(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     bottom.set_yticks(range(len(rows)))
     bottom.set_yticklabels([label for label, _ in rows], fontsize=7.5)
     bottom.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{len(table)} specifications in order of the AUC", xticks=[])
-    _say_proxy(fig)
+    _say_whose(fig)
     return fig, np.array([top, bottom])

@@ -61,6 +61,15 @@ def _open(path: Path) -> io.TextIOBase:
     return io.TextIOWrapper(pa.input_stream(str(path), compression="detect"), encoding="utf-8") if path.suffix in PACKED else path.open(encoding="utf-8")
 
 
+def _loads(line: str) -> object:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:  # such as a number of more digits than Python reads
+        raise json.JSONDecodeError(str(error), line, 0) from error
+
+
 def unit(path: Path) -> str:
     """What its documents are counted by: "row" in Parquet, "line" else."""
     return "row" if kind(path) == "parquet" else "line"
@@ -82,8 +91,10 @@ def rows(path: Path) -> Iterator[tuple[int, dict]]:
         with _open(path) as stream:
             for at, line in enumerate(stream, 1):
                 if line.strip():
-                    yield at, json.loads(line)
+                    yield at, _loads(line)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{path}: line {at} is no JSON ({error.msg} at its character {error.pos + 1}); a document is one line") from error
+    except RecursionError as error:
+        raise CorpusError(f"{path}: line {at} is nested too deeply to be a document") from error
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise CorpusError(f"{path} is damaged after {unit(path)} {at} ({str(error).splitlines()[0]})") from error

@@ -38,7 +38,9 @@ TABLES = (
 )
 
 
-def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str, alpha: float = 0.05) -> pd.DataFrame:
+def claims_table(
+    tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossings: pd.DataFrame, model: str, own_counts: bool = False, alpha: float = 0.05
+) -> pd.DataFrame:
     """What the paper claims, and what the tables say of it here.
 
     Args:
@@ -46,26 +48,28 @@ def claims_table(tables: dict[str, pd.DataFrame], effects: pd.DataFrame, crossin
         effects: of ``effects.effects``.
         crossings: of ``effects.crossings``.
         model: the model that the observational claims are about.
+        own_counts: whether the counts of notebook 03 are of the documents it was trained on.
 
     Returns:
         claim, whose claim, evidence here, number, verdict (one of ``VERDICTS``, as ``LEGEND`` says), notebook.
     """
     own = {name: t[t.model == model] if "model" in t and not name.startswith("known_") else t for name, t in tables.items()}
     effects, crossings = effects[effects.model == model], crossings[crossings.model == model]
-    rows = [*_observed(own, model, alpha), *_by_lot(own, alpha), *_in_the_layers(own, effects, crossings, model, alpha), *_training(own, alpha)]
+    rows = [*_observed(own, model, own_counts, alpha), *_by_lot(own, alpha), *_in_the_layers(own, effects, crossings, model, alpha), *_training(own, alpha)]
     columns = ["claim", "whose claim", "evidence here", "number", "verdict", "notebook"]
     return pd.DataFrame(
         [(claim, whose, evidence, number, VERDICTS[verdict], where) for claim, whose, evidence, number, verdict, where in rows], columns=columns
     )
 
 
-def _observed(own: dict[str, pd.DataFrame], model: str, alpha: float) -> list[tuple]:
+def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha: float) -> list[tuple]:
     low = own["ability"].sort_values("mean_score").iloc[0]
     read = f"read parallel text ({PARALLEL_TEXT[model]})" if model in PARALLEL_TEXT else "what it has read is not known"
     shares = own["behavior_shares"][own["behavior_shares"].source_lang == "all"].set_index("rule")
     released, robust = shares.loc["released"], shares.loc["robust"]
     auc = own["attribution"].query("corpus == 'corpus' and source_lang == 'all' and rule == 'robust' and predictor == 'log_both'").iloc[0]
     gain = own["delta_auc"].query("source_lang == 'all' and rule == 'robust'").iloc[0]
+    counted = "exact counts" if own_counts else "proxy counts"
     above, adds = bool(auc.p_perm < alpha and auc.auc > 0.5), bool(gain.ci_low > 0)
     npmi = own["attribution"].query("corpus == 'corpus' and source_lang == 'all' and rule == 'robust' and predictor == 'npmi'").iloc[0]
     labels = own["behaviors"][own["behaviors"].prompt_set == 0]
@@ -95,17 +99,17 @@ def _observed(own: dict[str, pd.DataFrame], model: str, alpha: float) -> list[tu
         (
             "Co-occurrence counts tell the two behaviors apart",
             PAPER,
-            "proxy counts, robust rule, all directions, first prompt set",
+            f"{counted}, robust rule, all directions, first prompt set",
             f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)} (n = {auc.n_pos + auc.n_neg}), shuffled counts {auc.null_mean:.3f}, {p_value(auc.p_perm)}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]. "
             f"NPMI {interval(npmi.auc, npmi.ci_low, npmi.ci_high)}, shuffled {npmi.null_mean:.3f}, {p_value(npmi.p_perm)}, one of several measures",
-            True if above and adds else None if adds else "open",  # proxy counts may miss what the model's own would show
+            True if above and adds else None if adds else False if own_counts else "open",  # proxy counts may miss what the model's own would show
             "03",
         ),
         (
             "Words that meet more often are translated better",
             PAPER,
             "given the counts of both words; observed, not caused",
-            f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}, proxy counts; {n_found} of {len(partial)} directions beyond chance. Known-corpus model, exact counts: "
+            f"partial ρ {partial.value.min():.2f} to {partial.value.max():.2f}, {counted}; {n_found} of {len(partial)} directions beyond chance. Known-corpus model, exact counts: "
             f"{known.value.min():.2f} to {known.value.max():.2f}; {n_known} of {len(known)}",
             True if n_found == len(partial) and n_known == len(known) else None if n_found else False,
             "03",
