@@ -483,7 +483,10 @@ main_subject, main_items = trials[model]
 # %%
 discovered = store.read("pivots")
 pivots = {
-    name: {"english": subjects.english_forms(*trial, max_tokens), "discovered": subjects.table_pivots(*trial, discovered, max_tokens)}
+    name: {
+        "english": subjects.english_forms(*trial, max_tokens, n_control_spans),
+        "discovered": subjects.table_pivots(*trial, discovered, max_tokens, n_control_spans),
+    }
     for name, trial in trials.items()
 }
 display(Markdown(report_interventions.pivot_sentence(pivots[model], main_items, n_discovered)))

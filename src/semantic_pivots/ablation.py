@@ -208,7 +208,9 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
     cosines = (facts.directions @ facts.directions[first_tokens].T).T.contiguous().numpy()
     for i, concept_id in enumerate(items.concept_id):
         target = facts.directions[first_tokens[i]]
-        source = pivot_tokens(facts, subject.starts(concept_id, items.source_lang[i]), subject.words(concept_id, items.target_lang[i]), plan.most)
+        source = pivot_tokens(
+            facts, subject.starts(concept_id, items.source_lang[i]), subject.words(concept_id, items.target_lang[i]), plan.most, plan.n_controls
+        )
         plain = {"none": torch.zeros(1, len(target)), "target": target[None]} | ({"source": facts.directions[source]} if source else {})
         for name, directions in plain.items():
             main.add(i, name, "own", directions)
@@ -385,7 +387,7 @@ def follow_word(subject: Subject, concept_id: str, pairs: list[tuple[str, str]],
     for source, target in pairs:
         sequences, first = interventions.answer_sequences(lm, subject.prompts[source, target][0], [word[source]], [word[target]])
         answers = interventions.read_answers(lm, sequences)
-        ids = pivot_tokens(facts, subject.starts(concept_id, "en"), subject.words(concept_id, source, target), plan.most)
+        ids = pivot_tokens(facts, subject.starts(concept_id, "en"), subject.words(concept_id, source, target), plan.most, plan.n_controls)
         held = Spans(1, facts.directions.shape[1])
         held.add(0, "none", "own", torch.zeros(1, held.d))
         if ids:

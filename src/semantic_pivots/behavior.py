@@ -360,7 +360,7 @@ def specifications(
         The item's columns, specification (its name), rule, exclude_last, min_information, check, label.
     """
     layers = layers_of(traces)
-    settings = [("robust", k, m, c) for k in exclude_last for m in min_information for c in (True, False)]
+    settings = [("robust", k, m, c) for k in exclude_last if k < layers.shape[1] for m in min_information for c in (True, False)]
     parts = []
     for rule, k, m, c in [*settings, ("released", None, None, False), ("paper", None, None, False)]:
         _, label, _ = robust(layers, k, m, c) if rule == "robust" else RULES[rule](layers)

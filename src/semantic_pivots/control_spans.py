@@ -129,15 +129,17 @@ def token_facts(lm: LanguageModel, texts: Sequence[str]) -> TokenFacts:
     return TokenFacts(directions / norm.clamp_min(1e-9)[:, None], norm.numpy(), frequency, np.log1p(np.arange(n)), plain, classes, dict(by_stem))
 
 
-def pivot_tokens(facts: TokenFacts, ids: Iterable[int], not_of: Iterable[str], most: int) -> list[int]:
+def pivot_tokens(facts: TokenFacts, ids: Iterable[int], not_of: Iterable[str], most: int, n_controls: int = 0) -> list[int]:
     """The tokens of a pivot set that may be taken out: words that are no word of the source or target language for the concept.
 
     A token is dropped where it is written as such a word, whatever the case, the width or the kana, or begins one with four letters (one
-    character): what is taken out must not be the source or the target itself.
+    character): what is taken out must not be the source or the target itself. So is one with few others of its class, as Chinese ones are where
+    a vocabulary writes them in parts of characters: nothing could be matched with it.
 
     Args:
         not_of: all forms of the concept's words in the source and the target language.
         most: how many are kept, the first ones.
+        n_controls: control spans that :func:`match_tokens` will be asked for.
 
     Returns:
         Token ids in the order given; empty where nothing is left (an item without pivots).
@@ -147,7 +149,8 @@ def pivot_tokens(facts: TokenFacts, ids: Iterable[int], not_of: Iterable[str], m
     for i in dict.fromkeys(int(i) for i in ids):
         text = facts.texts[i]
         fragment = STEM if _script(text) == "latin" else 1
-        if facts.classes[i] and text not in forms and not (len(text) >= fragment and any(f.startswith(text) for f in forms)):
+        enough = facts.classes[i] and len(facts.pools[str(facts.classes[i])]) >= 4 * n_controls
+        if enough and text not in forms and not (len(text) >= fragment and any(f.startswith(text) for f in forms)):
             kept.append(i)
     return kept[:most]
 

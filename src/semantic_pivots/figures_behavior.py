@@ -123,7 +123,7 @@ def meetings(table: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.set(xticks=range(len(pairs)), ylabel="share of concepts", ylim=(0, 1))
     ax.set_xticklabels(pairs)
     fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
-    fig.supxlabel("In documents of this repository's corpus.", fontsize=8, color="0.45")
+    fig.supxlabel("In documents of the corpus that was counted.", fontsize=8, color="0.45")
     return fig, ax
 
 

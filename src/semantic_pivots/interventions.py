@@ -233,7 +233,13 @@ def spans(directions: Tensor, tolerance: float = RANK_TOLERANCE) -> Tensor:
 
 def without(bases: Tensor) -> Edit:
     """A change that projects spans out: bases [..., d, k], states [..., d]."""
-    return lambda x: x - torch.einsum("...k,...dk->...d", torch.einsum("...d,...dk->...k", x.float(), bases), bases).to(x.dtype)
+
+    def change(x: Tensor) -> Tensor:
+        # the body that calls this may run in bfloat16, in which a hundredth of what is projected out would stay
+        with torch.autocast(x.device.type, enabled=False):
+            return x - torch.einsum("...k,...dk->...d", torch.einsum("...d,...dk->...k", x.float(), bases), bases).to(x.dtype)
+
+    return change
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from .models import LanguageModel
 from .spellings import is_han, unspaced
 from .words import WordIndex
 
-__all__ = ["TokenFacts", "token_facts", "matched_tokens", "draw_controls"]
+__all__ = ["TokenFacts", "token_facts", "matchable", "matched_tokens", "draw_controls"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ def _script(piece: str, spaced: bool) -> int:
     if any(map(is_han, piece)):
         return 2
     return 3 if unspaced(piece) else 4 if not piece[0].isalpha() else int(spaced)
+
+
+def matchable(facts: TokenFacts, n_neighbors: int) -> np.ndarray:
+    """Which tokens of the vocabulary have enough others of their script to be matched: where a vocabulary writes a script in parts of characters, few are whole."""
+    scripts, counts = np.unique(facts.script[facts.log_frequency > 0], return_counts=True)
+    return np.isin(facts.script, scripts[counts > n_neighbors])
 
 
 def matched_tokens(facts: TokenFacts, wanted: Sequence[int], n_neighbors: int, pool_size: int, seed: int) -> np.ndarray:

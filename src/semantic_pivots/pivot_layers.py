@@ -11,7 +11,7 @@ unembedding norm; some hundred such sets. *Shuffled pivots:* the pivots of the o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from .fingerprint import module_code
 from .lens import answer_residuals
 from .matching import fold
 from .models import LanguageModel, matmul_precision
-from .pivot_controls import TokenFacts, draw_controls, matched_tokens
+from .pivot_controls import TokenFacts, draw_controls, matchable, matched_tokens
 from .pivots import TYPES
 from .progress import progress
 from .spellings import is_han, unspaced
@@ -290,7 +290,7 @@ def trace_mass(
         middle: the middle layers.
 
     Returns:
-        The columns of :func:`layer_mass` with model, source_lang, target_lang, concept_id in place of the item; balance_frequency and balance_norm (mean log frequency and
+        The columns of :func:`layer_mass`, of pivot tokens that can be matched (:func:`.pivot_controls.matchable`), with model, source_lang, target_lang, concept_id in place of the item; balance_frequency and balance_norm (mean log frequency and
         norm of the pivot tokens less those of their controls).
     """
     code, parts = module_code("pivot_layers"), []
@@ -321,7 +321,9 @@ def _direction_mass(
 ) -> pd.DataFrame:
     sources, targets = lexicon.loc[concepts, pair[0]].tolist(), lexicon.loc[concepts, pair[1]].tolist()
     residuals, read = answer_residuals(lm, prompt, sources, targets)
-    sets = token_sets(lm, lexicon, pair, concepts, pivots)
+    sets, can = token_sets(lm, lexicon, pair, concepts, pivots), matchable(facts, controls.n_neighbors)
+    # a pivot token that nothing can be compared with says nothing
+    sets = replace(sets, pivot=[p[can[p]] for p in sets.pivot], group=[g[can[p]] for p, g in zip(sets.pivot, sets.group)])
     wanted = np.unique(np.concatenate([*sets.pivot, np.empty(0, np.int64)]))
     near = matched_tokens(facts, wanted, controls.n_neighbors, controls.pool_size, controls.seed)
     table = layer_mass(lm, residuals, read, sets, dict(zip(wanted.tolist(), near)), middle, controls.n_sets, controls.seed)

@@ -64,7 +64,13 @@ def claims_table(
 
 def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha: float) -> list[tuple]:
     low = own["ability"].sort_values("mean_score").iloc[0]
-    read = f"read parallel text ({PARALLEL_TEXT[model]})" if model in PARALLEL_TEXT else "what it has read is not known"
+    read = (
+        f"read parallel text ({PARALLEL_TEXT[model]})"
+        if model in PARALLEL_TEXT
+        else "its documents are known"
+        if own_counts
+        else "what it has read is not known"
+    )
     shares = own["behavior_shares"][own["behavior_shares"].source_lang == "all"].set_index("rule")
     released, robust = shares.loc["released"], shares.loc["robust"]
     auc = own["attribution"].query("corpus == 'corpus' and source_lang == 'all' and rule == 'robust' and predictor == 'log_both'").iloc[0]

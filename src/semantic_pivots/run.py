@@ -189,6 +189,10 @@ def stage_fingerprint(stage: Stage, parameters: dict[str, object], profile: str)
         path = ROOT / str(parameters[name])
         sums = [sha256_file(p) for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.is_file()]
         inputs[name] = sha256_text(canonical(sums)) if sums else None
+    # a model of the user's own can be trained on under the same name; it is large, so times and sizes tell
+    for name in (n for n, v in parameters.items() if isinstance(v, str) and v.startswith("path:")):
+        folder = Path(parameters[name].removeprefix("path:")).expanduser()
+        inputs[name] = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(folder.glob("*")) if p.is_file()]
     return {"code": code_fingerprint(stage.code()), "parameters": parameters, "inputs": inputs}
 
 

@@ -93,13 +93,13 @@ def prepare(
     return Subject(lm, lexicon, forms, token_facts(lm, texts), read_prompts(own["prompts"], lm.id)), items
 
 
-def english_forms(subject: Subject, items: pd.DataFrame, most: int) -> list[list[int]]:
+def english_forms(subject: Subject, items: pd.DataFrame, most: int, n_controls: int = 0) -> list[list[int]]:
     """The tokens that start the concept's English words, as pivots; empty where these are also words of the source or target language."""
     rows = items[["concept_id", "source_lang", "target_lang"]].itertuples(index=False)
-    return [pivot_tokens(subject.facts, subject.starts(c, "en"), subject.words(c, a, b), most) for c, a, b in rows]
+    return [pivot_tokens(subject.facts, subject.starts(c, "en"), subject.words(c, a, b), most, n_controls) for c, a, b in rows]
 
 
-def table_pivots(subject: Subject, items: pd.DataFrame, pivots: pd.DataFrame, most: int) -> list[list[int]]:
+def table_pivots(subject: Subject, items: pd.DataFrame, pivots: pd.DataFrame, most: int, n_controls: int = 0) -> list[list[int]]:
     """Tokens of discovered pivots: of the words that were kept in the table ``pivots``, in its order, the most frequent token that starts each.
 
     Only words of a third language: other words of the source or target language say too much of the two themselves. Tokens akin to a word of
@@ -112,7 +112,7 @@ def table_pivots(subject: Subject, items: pd.DataFrame, pivots: pd.DataFrame, mo
         ids, akin = [], set(subject.facts.related(subject.words(c, a, b)).tolist())
         for word in kept.get((a, b, c), []):
             starts = [i for i in subject.whole_starts([word]) if i not in akin]
-            ids += [i for i in pivot_tokens(subject.facts, starts, subject.words(c, a, b), 1) if i not in ids]
+            ids += [i for i in pivot_tokens(subject.facts, starts, subject.words(c, a, b), 1, n_controls) if i not in ids]
             if len(ids) == most:
                 break
         found.append(ids)
