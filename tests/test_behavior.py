@@ -78,6 +78,7 @@ def test_specifications_hold_the_default_rule():
     expected = behavior.label_items(traces).query("rule == 'robust'")
     assert dict(zip(default.concept_id, default.label)) == dict(zip(expected.concept_id, expected.label))
     assert table.specification.nunique() == 4 * 4 * 2 + 2
+    assert behavior.specifications(traces, exclude_last=(2, 5)).specification.nunique() == 4 * 2 + 2  # of five layers, five cannot be left out
 
 
 def test_items_with_missing_layers_are_refused():

@@ -232,6 +232,18 @@ def test_pivots_written_like_source_or_target_are_no_pivots():
     assert control_spans.pivot_tokens(known, [4, 2], ["イヌ"], 6) == [2]  # the same word in the other kana
     assert control_spans.pivot_tokens(known, [0, 1], ["table"], 6) == []
     assert control_spans.pivot_tokens(known, [2, 5], [], 1) == [2]
+    known.__dict__.pop("pools", None)
+    latin = int((known.classes == "latin").sum())
+    # one kana token, which nothing can stand beside, and enough Latin ones
+    assert control_spans.pivot_tokens(known, [4, 2], [], 6, n_controls=latin // 4) == [2]
+    assert control_spans.pivot_tokens(known, [4, 2], [], 6, n_controls=latin // 4 + 1) == []
+
+
+def test_spans_are_projected_out_whole_also_where_the_body_is_in_bfloat16():
+    basis, state = torch.linalg.qr(torch.randn(64, 3, generator=torch.Generator().manual_seed(0)))[0], torch.randn(5, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        left = interventions.without(basis)(state)
+    assert (left.double() @ basis.double()).abs().max() < 1e-5
 
 
 def test_related_words_share_a_beginning_or_a_character():

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from semantic_pivots import artifacts, lens, pivot_evidence, pivot_layers, report_pivots, task
 from semantic_pivots.models import LanguageModel
-from semantic_pivots.pivot_controls import TokenFacts, draw_controls, matched_tokens, token_facts
+from semantic_pivots.pivot_controls import TokenFacts, draw_controls, matchable, matched_tokens, token_facts
 from semantic_pivots.pivot_layers import GROUPS, MIDDLE, SHARED, TokenSets, layer_mass, pivot_tokens, similarity, token_sets, word_vectors
 from semantic_pivots.words import WordIndex
 
@@ -146,6 +146,8 @@ def test_matched_tokens_are_the_nearest_of_their_script():
         assert found.tolist() == expected
     with pytest.raises(ValueError, match="can be controls"):
         matched_tokens(facts, wanted, 400, 10_000, 0)
+    sizes = np.array([(facts.script == s).sum() for s in facts.script])
+    assert sizes.min() < sizes.max() and (matchable(facts, int(sizes.min())) == (sizes > sizes.min())).all()
 
 
 def test_control_sets_hold_no_word_of_the_concept_and_no_token_twice():

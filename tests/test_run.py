@@ -98,6 +98,17 @@ def test_a_file_that_a_parameter_names_is_an_input(root):
     assert driver(root, "counts_table=folder") == ["02_second"]
 
 
+def test_a_model_in_a_folder_is_an_input(root):
+    write(root / "notebooks", "02_second", "first", "second", 'scale = 1.5\nmodel = "packaged:a"', SECOND)
+    (root / "model").mkdir()
+    (root / "model" / "config.json").write_text("{}")
+    given = f"model=path:{root / 'model'}"
+    assert driver(root, given) == ["01_first", "02_second"]
+    assert driver(root, given) == []
+    (root / "model" / "config.json").write_text("{ }")
+    assert driver(root, given) == ["02_second"]
+
+
 def test_a_table_that_is_not_complete_is_never_up_to_date(root, capsys):
     source = root / "notebooks" / "01_first.py"
     whole = source.read_text()
