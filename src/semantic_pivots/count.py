@@ -20,6 +20,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def count_files(files: Sequence[Path], vocabulary: Vocabulary, cache: Path, proc
             total = found if total is None else total.plus(found)
     if total is None:
         raise CorpusError(failed[0][1])
-    return total.plus(Counts(vocabulary, 0, 0 * total.n_word, 0 * total.n_both, 0, tuple(failed), 0))
+    return replace(total, failed=tuple(failed))
 
 
 def counts_table(counts: Counts, lexicon: pd.DataFrame, which: dict) -> pd.DataFrame:
