@@ -127,6 +127,26 @@ def test_licences(corpus, dictionary):
     assert set(corpus.license) | set(dictionary.license) <= LICENCES
 
 
+def test_every_license_has_its_text():
+    elsewhere = {"CC-BY-2.0-FR", "MIT", "public domain", "free (various; see the packages' copyright files)"}  # an address, ../LICENSE, none, LICENSES.md
+    for license_id in {part.removesuffix("-only").removesuffix("-or-later") for name in LICENCES - elsewhere for part in name.split(" OR ")} - elsewhere:
+        assert (DATA / "licenses" / f"{license_id}.txt").stat().st_size > 1000, license_id
+    assert "https://creativecommons.org/licenses/by/2.0/fr/" in (DATA / "LICENSES.md").read_text()
+
+
+def test_corrected_licenses_name_documents(corpus, dictionary):
+    documents = pd.concat([corpus, dictionary])
+    for row in pd.read_csv(DATA / "licenses" / "corrections.tsv", sep="\t").itertuples():
+        named = documents[documents.doc_id.str.startswith(row.prefix)]
+        assert row.recorded in set(named.license) and row.recorded != row.correct, row.prefix
+
+
+def test_the_authors_of_every_tatoeba_document_can_be_found(corpus):
+    numbers = pq.read_table(DATA / "licenses" / "tatoeba.parquet").to_pandas()
+    assert set(numbers.doc_id) == set(corpus.doc_id[corpus.source == "tatoeba"])
+    assert numbers.ja_sentence_ids.map(len).min() > 0
+
+
 def test_heldout(heldout):
     assert list(heldout.columns) == ["sentence_id", "source", *LANGUAGES]
     assert len(heldout) >= 800

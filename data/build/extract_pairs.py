@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from extract_base import Block, Item, clean_item, sentences_to_blocks
@@ -20,15 +20,16 @@ KOUGO_LINE = re.compile(r"^(\S+) (\d+):(\d+) \S+ (?:\d+:\d+) (.*)$")
 
 def tatoeba(folder: Path) -> Iterator[Block]:
     """Japanese sentences of Tatoeba with an English and often a French translation."""
+    with open(find_one(folder, "SENTENCES"), encoding="utf-8") as handle:
+        yield from sentences_to_blocks("tatoeba", "CC-BY-2.0-FR", tatoeba_items(handle), group=5)
 
-    def items() -> Iterator[tuple[str, Item]]:
-        with open(find_one(folder, "SENTENCES"), encoding="utf-8") as handle:
-            for line in handle:
-                number, japanese, english, _, _, french, *_ = line.rstrip("\n").split("\t")
-                item = {"en": english, "fr": french, "ja": japanese}
-                yield number, {language: text for language, text in item.items() if text != "-"}
 
-    return sentences_to_blocks("tatoeba", "CC-BY-2.0-FR", items(), group=5)
+def tatoeba_items(lines: Iterable[str]) -> Iterator[tuple[str, Item]]:
+    """Number of each Japanese sentence, and its text and translations by language."""
+    for line in lines:
+        number, japanese, english, _, _, french, *_ = line.rstrip("\n").split("\t")
+        item = {"en": english, "fr": french, "ja": japanese}
+        yield number, {language: text for language, text in item.items() if text != "-"}
 
 
 def hsk(folder: Path) -> Iterator[Block]:
