@@ -14,6 +14,7 @@ def item(concept, steps, **changes):
         row = (
             PAIR | changes | {"concept_id": concept, "layer": layer, "information": information, "top1_prob": 0.5, "top1_text": "s" if layer == 0 else concept}
         )
+        row["top1_id"] = ord(row["top1_text"])
         row |= {"p_source": source, "p_accepted": accepted, "p_en": en, "p_control_en": control, "p_fr": accepted, "p_zh": source, "p_ja": 0.125}
         row |= {"info_is_accepted": is_accepted, "top1_is_accepted": is_accepted, "info_text": f"{concept}{layer}", "n_background": 2}
         row |= {f"info_is_{la}": False for la in ("source", "en", "fr", "zh", "ja")} | {"info_is_en": en > max(source, accepted)}
@@ -97,6 +98,12 @@ def test_constants_name_the_commonest_token():
     assert table.most_confident.sum() == pytest.approx(1)
 
 
+def test_tokens_of_one_text_are_not_taken_for_one_token():
+    traces = pd.DataFrame([*THROUGH_ENGLISH, *STRAIGHT]).assign(top1_text="\ufffd")
+    table = layers.constants(traces).set_index("layer")
+    assert (table.token[1], table.share[1]) == ("\ufffd", 0.5)
+
+
 def test_followed_concept_must_be_traced():
     path = layers.followed(pd.DataFrame([*THROUGH_ENGLISH, *STRAIGHT]), "a")
     assert path.whose.tolist() == ["none of these", "none of these", "English", "target", "target"]
@@ -116,7 +123,7 @@ def test_prose_takes_its_numbers_from_the_tables():
     assert "only 2 concepts" in report_layers.english_sentences(*tables) and "nan" not in report_layers.english_sentences(*tables)
     assert "0.50 [" in report_layers.english_sentences(tables[0].assign(n=20), tables[1].assign(n=20))
     said = report_layers.winner_sentences(tables[1], layers.target_gap(items, 50), 5)
-    assert "Chinese → French" in said and "No concept was answered rightly both" in said
+    assert "Chinese → French" in said and "No concept was answered correctly both" in said
 
 
 def test_later_in_other_languages_is_paired_by_concept():

@@ -56,6 +56,19 @@ def test_residuals_are_the_hidden_states(tiny_model, setting):
     assert not torch.allclose(residuals[0, -1], states[-1][0, -1], atol=1e-3)
 
 
+def test_batches_are_as_large_as_keys_and_values_allow(tiny_model, setting, monkeypatch):
+    prompt, items = setting
+    words = items.source_word.tolist(), items.target_word.tolist()
+    whole, _ = lens.answer_residuals(tiny_model, prompt, *words)
+    prefix = tiny_model.prefill(list(range(5, 15)))
+    row = sum(k[:, :, 0].nbytes + v[:, :, 0].nbytes for k, v in prefix) * (10 + 2)  # one row: the prefix and two tokens of its own
+    monkeypatch.setattr(lens, "CACHE_BYTES", 3 * row)
+    assert lens.rows_in_cache(prefix, 2) == 3 and lens.rows_in_cache(prefix, 3) == 2
+    monkeypatch.setattr(lens, "CACHE_BYTES", 1)
+    assert lens.rows_in_cache(prefix, 2) == 1 and lens.rows_in_cache([], 2) >= 1
+    torch.testing.assert_close(lens.answer_residuals(tiny_model, prompt, *words)[0], whole)
+
+
 @pytest.mark.parametrize(("block_items", "rows"), [(512, 32), (2, 32), (512, 1), (2, 11)])
 def test_measures_follow_their_definitions(tiny_model, setting, monkeypatch, block_items, rows):
     """Whether items come in blocks, and whether layers go through the unembedding together, does not matter."""

@@ -3,8 +3,8 @@
 Three rules stand side by side. ``released`` and ``paper`` follow He et al. 2025, §4, as their scripts do it and as their
 text has it; ``robust`` is ours. All take the layers of an item and name one (layer, token) and one label:
 `cooccurrence`, `pivot`, `wrong` (the answer is not the translation; robust only) or `excluded` (source and target word
-can start with the same token, so no layer can tell them apart; or, robust only, no layer is informative, or one of them is
-unreadable: the tokenizer begins it with a part of a character).
+can start with the same token, so no layer can tell them apart; one of them is unreadable, since the tokenizer begins it with
+a part of a character; or, robust only, no layer is informative).
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, 
 
     Among the layers before the last ``exclude_last`` that tell at least ``min_information`` nats of which word is
     translated, take the token with the largest p·log(p/p_bg). An item whose answer is no accepted translation is
-    `wrong`; one without such a layer, or with an unreadable word, is `excluded`; a token of the source word or of an accepted
+    `wrong`; one without such a layer is `excluded`; a token of the source word or of an accepted
     translation, inflected forms and beginnings included if :func:`mark_forms` was run, is co-occurrence; any other is a pivot.
     """
     last = layers.shape[1] - exclude_last
@@ -165,7 +165,6 @@ def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, 
     label[~informative.any(1)] = "excluded"
     if check:
         label[~layers.correct] = "wrong"
-    label[~layers.readable] = "excluded"
     return layer, label, "info"
 
 
@@ -183,7 +182,7 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for name, rule in RULES.items():
         layer, label, which = rule(layers)
-        label = np.where(layers.overlap, "excluded", label)
+        label = np.where(layers.overlap | ~layers.readable, "excluded", label)
         columns = {k: _at(layers[f"{which}_{k}"], layer) for k in ("token", "text")}
         parts.append(layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which)))
         parts[-1] = parts[-1].assign(correct=layers.correct, readable=layers.readable)
@@ -211,9 +210,11 @@ def shares(behaviors: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> p
             counts["n_unreadable"] = int((~group.readable).sum())
             two = group[group.label.isin(BEHAVIORS)]
             share = association.share_interval((two.label == "pivot").to_numpy(), two.concept_id.to_numpy(), n_resamples, seed=seed)
-            common = two.text[two.label == "pivot"].value_counts(normalize=True)
+            # by token: a byte-level tokenizer has many whose text alone is the same replacement character
+            common = two[two.label == "pivot"].groupby(["token", "text"], observed=True, dropna=False).size().sort_values(ascending=False, kind="stable")
+            common = common / common.sum()
             tokens = {"n_tokens": len(common), "first": None, "first_share": np.nan, "second": None, "second_share": np.nan}
-            for name, (text, part) in zip(("first", "second"), common.head(2).items()):
+            for name, ((_, text), part) in zip(("first", "second"), common.head(2).items()):
                 tokens |= {name: text, f"{name}_share": part}
             head = {"model": model, "rule": rule, "source_lang": a, "target_lang": b}
             rows.append(head | counts | dict(zip(("pivot_share", "low", "high"), share)) | tokens)
@@ -365,6 +366,6 @@ def specifications(
     for rule, k, m, c in [*settings, ("released", None, None, False), ("paper", None, None, False)]:
         _, label, _ = robust(layers, k, m, c) if rule == "robust" else RULES[rule](layers)
         name = f"robust k={k} i≥{m} {'right only' if c else 'all'}" if rule == "robust" else rule
-        label = np.where(layers.overlap, "excluded", label)
+        label = np.where(layers.overlap | ~layers.readable, "excluded", label)
         parts.append(layers.items.assign(specification=name, rule=rule, exclude_last=k, min_information=m, check=c, label=label))
     return pd.concat(parts, ignore_index=True)

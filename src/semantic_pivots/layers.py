@@ -75,14 +75,14 @@ def constants(traces: pd.DataFrame) -> pd.DataFrame:
     for (model, lens), group in traces.groupby(["model", "lens"], sort=False, observed=True):
         chosen = group.loc[group.groupby(item, sort=False, observed=True).top1_prob.idxmax(), "layer"].value_counts(normalize=True)
         for layer, part in group.groupby("layer"):
-            counts = part.top1_text.value_counts()
+            counts = part.top1_id.value_counts()  # by id: a byte-level tokenizer has many tokens with one text
             rows.append(
                 {
                     "model": model,
                     "lens": lens,
                     "layer": int(layer),
                     "n": len(part),
-                    "token": counts.index[0],
+                    "token": part.top1_text[part.top1_id == counts.index[0]].iloc[0],
                     "share": counts.iloc[0] / len(part),
                     "top1_prob": part.top1_prob.mean(),
                     "most_confident": float(chosen.get(layer, 0.0)),

@@ -31,6 +31,7 @@ __all__ = ["capture_blocks", "answer_residuals", "lens_logits", "trace_items", "
 __all__ += ["text_residuals", "answer_states"]
 
 BATCH_TOKENS = 8192
+CACHE_BYTES = 2 << 30  # of keys and values that a batch may hold, the prefix of every row among them
 BLOCK_ITEMS = 512  # items whose probabilities over the whole vocabulary are held at a time
 ROWS = 32  # of them, rows worked on at a time
 EXCESS = ("source", "accepted", "en")  # sets whose probability beyond the background is kept as well
@@ -74,13 +75,25 @@ def answer_residuals(lm: LanguageModel, prompt: Prompt, words: Sequence[str], ta
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
     result = None
     with capture_blocks(lm) as outputs:
-        for rows in _chunks(order, max(1, BATCH_TOKENS // len(lines[order[-1]]))):
+        longest = len(lines[order[-1]])
+        for rows in _chunks(order, max(1, min(BATCH_TOKENS // longest, rows_in_cache(prefix, longest)))):
             run_trees(lm, prefix, shared, [lines[i] for i in rows])
             last = torch.tensor([len(lines[i]) - 1 for i in rows], device=lm.device)
             found = torch.stack([o[torch.arange(len(rows), device=lm.device), last] for o in outputs], 1).cpu()
             result = found.new_empty(len(lines), *found.shape[1:]) if result is None else result
             result[rows] = found
     return result, [e.ids[e.start - 1] for e in encoded]
+
+
+def rows_in_cache(prefix: list[tuple[Tensor, Tensor]], length: int) -> int:
+    """Rows of ``length`` tokens after a shared prefix whose keys and values fit into CACHE_BYTES, one at least.
+
+    The prefix is computed once, but attention reads a copy of it for every row.
+    """
+    if not prefix:
+        return BATCH_TOKENS
+    seen = prefix[0][0].shape[2]
+    return max(1, CACHE_BYTES * seen // (sum(k.nbytes + v.nbytes for k, v in prefix) * (seen + length)))
 
 
 def _chunks(items: Sequence, size: int) -> Iterator[list]:
@@ -176,7 +189,8 @@ def _trace_rows(p: Tensor, background: Tensor, sets: dict[str, list[list[int]]])
 
 
 def _row_sums(values: Tensor, row: Tensor, n: int) -> np.ndarray:
-    return torch.zeros(n, dtype=values.dtype, device=values.device).index_add_(0, row, values).cpu().numpy()
+    # on the CPU, where additions come in one order: on a GPU the last digits would differ from run to run
+    return torch.zeros(n, dtype=values.dtype).index_add_(0, row.cpu(), values.cpu()).numpy()
 
 
 def token_sets(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame) -> dict[str, list[list[int]]]:
@@ -213,7 +227,7 @@ def trace_pairs(
     """Trace the scored items of several directions, each kept on disk when it is done (table ``traces``).
 
     Beside the measures of :func:`trace_items`: ``overlap`` (source and target word can start with the same token) and
-    ``readable`` (both the source word and an accepted translation can start with a token that is a whole character; a
+    ``readable`` (both the source word and the target word can start with a token that is a whole character; a
     byte-level tokenizer writes rare Chinese and Japanese characters in pieces that name no word).
 
     Args:
@@ -235,7 +249,7 @@ def trace_pairs(
 def _trace_pair(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, prompts: list[Prompt], ridge: RidgeLens | None) -> pd.DataFrame:
     sets = token_sets(lm, lexicon, items)
     overlap = np.array([bool(set(s) & set(t)) for s, t in zip(sets["source"], sets["target"])])
-    readable = np.array([bool(s and t) for s, t in zip(sets["source"], sets["accepted"])])
+    readable = np.array([bool(s and t) for s, t in zip(sets["source"], sets["target"])])
     parts = []
     for prompt in prompts:
         residuals, read = answer_residuals(lm, prompt, items.source_word.tolist(), items.target_word.tolist())

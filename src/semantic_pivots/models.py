@@ -282,7 +282,7 @@ def cache_directory() -> Path:
 def probe_dtype(device: torch.device, size: int = 1024, repeats: int = 5) -> str:
     """Choose "bfloat16" only where it is really faster than float32 (by 1.5 or more), measured on a product, once a process."""
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type != "cpu":
         return "float32"
     # Without instructions for it, a bfloat16 product can take a hundred times as long. A small one shows that at once on a quiet
