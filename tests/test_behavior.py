@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semantic_pivots import behavior
+from semantic_pivots import behavior, report_behavior
 from semantic_pivots.matching import Vocabulary
 from semantic_pivots.task import LANGUAGES
 
@@ -141,7 +141,7 @@ def test_unreadable_words_are_excluded_and_counted():
     traces = pd.DataFrame([*STRAIGHT, *PIVOT])
     traces["readable"] = traces.concept_id != "pivot"
     table = behavior.label_items(traces)
-    assert table.set_index(["concept_id", "rule"]).label["pivot", "robust"] == "excluded"
+    assert (table[table.concept_id == "pivot"].label == "excluded").all()  # by every rule
     assert behavior.shares(table, n_resamples=20).n_unreadable.unique().tolist() == [1]
 
 
@@ -149,3 +149,12 @@ def test_pivot_languages_are_shares_of_the_pivots():
     table = behavior.pivot_languages(behavior.label_items(pd.DataFrame([*PIVOT, *STRAIGHT])), n_resamples=20)
     rows = table[(table.rule == "robust") & (table.source_lang == "all")].set_index("language")
     assert rows.n.unique().tolist() == [1] and rows.share["en"] == 1 and rows.share.sum() == 1
+
+
+def test_shares_are_told_by_lens_and_without_english():
+    labels = behavior.label_items(pd.DataFrame([*PIVOT, *STRAIGHT])).assign(model="m", lens="raw")
+    text = report_behavior.lens_sentence(pd.concat([labels, labels.assign(lens="ridge", label="cooccurrence")]))
+    robust = labels[labels.rule == "robust"]
+    assert report_behavior.pivot_share(robust, n=False) == f"{(robust.label == 'pivot').mean():.2f}"
+    assert "by the ridge lens *released* 0.00" in text and text.count(", without English") == 6
+    assert report_behavior.pivot_share(robust[robust.label == "wrong"]) == "–"

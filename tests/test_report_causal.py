@@ -35,11 +35,11 @@ def test_only_an_experiment_without_effects_says_that_nothing_could_be_traced_to
     assert words not in said(direct=(0.1, 0.001), **known) and words not in said()
 
 
-def test_cuts_that_are_not_felt_are_told_aloud():
+def test_cuts_that_are_not_detected_are_told_aloud():
     rows = fixed(pivot=(0.1, 0.01)).assign(direction="fr-en")
-    assert "felt where they were made" in report_causal.manipulation_sentence(rows)
+    assert "detected where they were made" in report_causal.manipulation_sentence(rows)
     nothing = report_causal.manipulation_sentence(fixed(pivot=(0.005, 0.5)))
-    assert "**The cuts are not felt even where they were made.**" in nothing and "p = .500" in nothing
+    assert "**The cuts were not detected even where they were made.**" in nothing and "p = .500" in nothing
     table = report_causal.manipulation_table(rows[rows.contrast.isin(["direct", "pivot"])])
     assert table.direction.tolist() == ["fr → en"] * 2 and table["effect on MRR"].iloc[1] == "0.100 [0.090, 0.110]"
 

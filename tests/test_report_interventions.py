@@ -134,7 +134,7 @@ def test_claims_have_a_verdict_that_follows_the_numbers(results):
     names = report_claims.TABLES
     claims = report_claims.claims_table({n: store.read(n) for n in names}, found, crossings, MODEL).set_index("claim")
     assert set(claims.verdict) <= set(report_claims.VERDICTS.values()) and not claims.number.str.contains("nan").any()
-    assert claims.verdict["First the concept, then the target language"] == ("replicates" if expected else "cannot be told")
+    assert claims.verdict["First the concept, then the target language"] == ("replicates" if expected else "inconclusive")
     assert set(claims["whose claim"]) == {"the paper's", "follows from it", "other work's"}
     assert claims.verdict["The translation depends on the pivot"] == ("replicates" if expected else "not on this model")
     assert claims.verdict["Adding the pivot helps where the model fails"] == ("replicates" if expected else "not on this model")
@@ -158,7 +158,7 @@ def test_which_direction_is_told_with_its_numbers():
     assert table.shape == (2, 6) and "in 0 with the norm taken into account" in text and "in 2 directions: what all tokens share" in text
 
 
-@pytest.mark.parametrize(("high", "p", "verdict"), [(0.2, 0.5, "cannot be told"), (-0.2, 0.5, "not on this model"), (0.9, 0.001, "replicates")])
+@pytest.mark.parametrize(("high", "p", "verdict"), [(0.2, 0.5, "inconclusive"), (-0.2, 0.5, "not on this model"), (0.9, 0.001, "replicates")])
 def test_a_null_is_told_from_what_could_not_be_seen(results, high, p, verdict):
     from semantic_pivots import artifacts
 
@@ -175,8 +175,8 @@ def test_a_null_is_told_from_what_could_not_be_seen(results, high, p, verdict):
     [
         (0.001, 0.1, "replicates"),
         (0.001, -0.1, "with a correction"),
-        (0.001, -0.3, "cannot be told"),
-        (0.5, 0.1, "cannot be told"),
+        (0.001, -0.3, "inconclusive"),
+        (0.5, 0.1, "inconclusive"),
         (0.5, -0.3, "not on this model"),
     ],
 )

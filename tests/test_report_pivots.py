@@ -97,7 +97,7 @@ def summary_rows(above_low):
         ((0.1, 0.2, 0.01, 0.02), 0.5, 0.1, ("stand out", "also by the token", "more than chance")),
         ((0.1, 0.2, -0.01, 0.02), 0.5, 0.1, ("but not by the token",)),
         ((-0.2, -0.1, -0.01, 0.02), 0.0, -0.2, ("do not stand out", "carry more of this probability than English ones", "no more than chance")),
-        ((-0.1, 0.1, -0.01, 0.02), 0.5, 0.1, ("not told apart",)),
+        ((-0.1, 0.1, -0.01, 0.02), 0.5, 0.1, ("not distinguished",)),
     ],
 )
 def test_conclusions_either_way(contrast, above, difference, said):
@@ -139,8 +139,8 @@ def test_conclusions_either_way(contrast, above, difference, said):
     "coefficient, p, said",
     [
         (0.1, 0.02, "and beyond what frequency gives"),
-        (0.1, 0.2, "but not told apart from what"),
-        (0.001, 0.02, "not told apart from none"),
+        (0.1, 0.2, "but not distinguished from what"),
+        (0.001, 0.02, "not distinguished from zero"),
         (-0.1, 0.02, "negative, the opposite"),
     ],
 )

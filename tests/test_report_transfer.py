@@ -28,7 +28,7 @@ def test_the_conclusion_follows_the_tables(effects, claim, against_mixed):
     assert "Against documents drawn from all" not in text and "Both" not in report_transfer.conclusion(contrasts[contrasts.arm != "pivot_paper"], {})
     assert claim in text and against_mixed in text and "30 concepts, 3 seeds" in text
     verdict = report_transfer.verdict(contrasts)
-    assert verdict.count("Holm") == 4 and ("neither better nor worse" in verdict) == (not effects)
+    assert verdict.count("Holm") == 4 and ("neither higher nor lower" in verdict) == (not effects)
     assert "found four times in five" in report_transfer.power_sentences(contrasts)
 
 
@@ -45,6 +45,14 @@ def test_a_wide_interval_is_no_proof_of_absence_and_missing_arms_are_told():
     assert report_transfer.power_sentences(alone) == ""
 
 
+def test_the_level_is_that_of_the_base_on_held_out_words():
+    outcomes, _ = table_of()
+    base = outcomes[(outcomes.arm == "none") & (outcomes.split == "heldout")]
+    text = report_transfer.level_sentence(outcomes)
+    assert f"log-ratio {base.log_ratio.mean():.3f} nats per token" in text and f"MRR {base.mrr.mean():.3f}" in text and "chance 0.293" in text
+    assert report_transfer.level_sentence(outcomes[outcomes.arm != "none"]) == ""
+
+
 def test_larger_runs_are_named():
     _, contrasts = table_of()
     assert "The run `long` has" in report_transfer.conclusion(contrasts, {"long": contrasts})
@@ -52,7 +60,7 @@ def test_larger_runs_are_named():
     assert "Another run says otherwise" in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4, estimate=-contrasts.estimate)})
     assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts.assign(p=1e-4)})
     assert "says otherwise" not in report_transfer.conclusion(contrasts, {"long": contrasts})
-    assert "**long.** Words that were held out" in report_transfer.larger_sentences("long", contrasts)
+    assert "**long.** The log-ratio of held-out words" in report_transfer.larger_sentences("long", contrasts)
     assert "`long` (`python -m semantic_pivots.run --profile long" in report_transfer.missing_sentence(["long"]) and report_transfer.missing_sentence([]) == ""
 
 
@@ -83,8 +91,8 @@ def test_an_interval_above_zero_that_holm_does_not_leave_is_a_suggestion():
     key = contrasts.confirmatory & (contrasts.arm == "pivot_npmi") & (contrasts.reference == "matched")
     contrasts.loc[key, ["estimate", "mixed_low", "mixed_high", "p", "p_holm"]] = [0.06, 0.01, 0.11, 0.03, 0.12]
     text = report_transfer.conclusion(contrasts, {})
-    assert "is suggested, not shown" in text and "by log-ratio of held-out words 5 of 5 trained arms better (*matched to ours*, " in text
-    assert "better by the interval, but not after Holm" in report_transfer.verdict(contrasts)
+    assert "is suggested, not shown" in text and "by log-ratio of held-out words 5 of 5 trained arms better (*matched to our pivots*, " in text
+    assert "higher by the interval, but not after Holm" in report_transfer.verdict(contrasts)
     each = pd.DataFrame(
         {
             "direction": ["en-fr", "fr-en", "ja-zh", "zh-ja"],
@@ -124,10 +132,10 @@ def test_a_replication_is_judged_by_its_own_seeds(effect, said):
     assert borrowed.p == pytest.approx(comparison.mixed_difference(comparison.differences(wide, "pivot_npmi", "matched"), runs=square)["p"])
     assert borrowed.estimate == rows.estimate["replication"] and "as variable as those of the first run" in report_transfer.replication_sentences(table)
     assert np.isnan(borrowed.p_holm)  # it is no test of its own
-    assert "*pivots, ours* and *matched to ours* have: log-ratio " in report_transfer.replication_sentences(table)
+    assert "*our pivots* and *matched to our pivots* have: log-ratio " in report_transfer.replication_sentences(table)
     text = report_transfer.conclusion(contrasts, {}, table)
     assert said in report_transfer.replication_sentences(table) and said in text and text.index(said) < text.index("What led to it: That a set")
-    word = {0.5: "log-ratio higher", -0.3: "log-ratio lower", 0.1: "log-ratio not told apart"}[effect]
+    word = {0.5: "log-ratio higher", -0.3: "log-ratio lower", 0.1: "log-ratio not distinguished"}[effect]
     assert text.startswith("* **In short,**") and f"sources and lengths: {word}" in text
     fig, ax = figures_transfer.replication(rows.reset_index(), singles)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first run (3 seeds)", "replication (5 seeds)", "all runs (8 seeds)"]
@@ -165,7 +173,7 @@ def test_tables_and_sentences_of_the_parts():
         ]
     )
     text = report_transfer.cost_sentences(comparison.transfer_table(outcomes, losses, 50))
-    assert "matched to ours +0.100, mixed documents +0.200" in text
+    assert "matched to our pivots +0.100, mixed documents +0.200" in text
     training = pd.DataFrame({"arm": "matched", "seed": [0, 0, 1, 1], "step": [1, 2, 1, 2], "tokens": [500, 1000, 500, 1010], "tokens_per_s": 100.0})
     assert "2 runs of 1 thousand tokens (2 to 2 steps" in report_transfer.training_sentences(training, Recipe())
     ability = pd.DataFrame(
@@ -186,8 +194,8 @@ def test_tables_and_sentences_of_the_parts():
     assert "there the arms are compared" in report_transfer.ability_sentences(ability.assign(able=True), "sig")
     counts = pd.DataFrame({"concept_id": ["a", "b", "b"], "first": "en", "second": ["fr", "fr", "ja"], "n_both": [0, 2, 1]})
     exposure = report_selection.exposure_table({"matched": counts}, pd.Series({"a": "heldout", "b": "seen"}), {"matched": 7})
-    assert exposure.iloc[0].tolist() == ["matched to ours", 0, 7, 3, "1 of 1"]
-    assert figures_transfer.arm_name("matched_mixed") == "matched to pivots, mixed documents" and figures_transfer.arm_name("pivot_npmi") == "pivots, ours"
+    assert exposure.iloc[0].tolist() == ["matched to our pivots", 0, 7, 3, "1 of 1"]
+    assert figures_transfer.arm_name("matched_mixed") == "matched to pivots, mixed documents" and figures_transfer.arm_name("pivot_npmi") == "our pivots"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def list_checkpoints(home: Path = HOME) -> pd.DataFrame:
     """The checkpoints of the known-corpus model, fewest tokens first.
 
     Returns:
-        model (its id in the registry), tokens, step, epoch, and the validation losses ``val_en`` … ``parallel_ja`` in nats a token.
+        model (its id in the registry), tokens, step, epoch, and the validation losses ``val_en`` … ``parallel_ja`` in nats per token.
     """
     found = read_manifest(home)["checkpoints"]
     rows = [{"model": f"{KNOWN_CORPUS}@{name}", **{k: c[k] for k in ("tokens", "step", "epoch")}, **c["validation"]} for name, c in found.items()]

@@ -147,7 +147,7 @@ def sentence_gains(lm: LanguageModel, pairs: Sequence[SentencePair], special: tu
         special: ids of padding, beginning, end and line end (``transfer.Base.special``).
 
     Returns:
-        sentence_id, source_lang, target_lang, gain (nats a token).
+        sentence_id, source_lang, target_lang, gain (nats per token).
     """
     backend = lm.tokenizer.backend_tokenizer
 

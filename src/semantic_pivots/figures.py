@@ -155,7 +155,7 @@ def _ability_matrix(ax: Axes, ability: pd.DataFrame, vmax: float):
 
 MEASURES = {
     "mean_score": ("score", "ci", 0.0),
-    "log_ratio": ("log-ratio (nats a token)", "log_ratio", 0.0),
+    "log_ratio": ("log-ratio (nats per token)", "log_ratio", 0.0),
     "mrr": ("MRR of the true source among ten", "mrr", float(np.mean(1 / np.arange(1, 11)))),
     "first_token_accuracy": ("first-token accuracy", "first_token_accuracy", None),
 }

@@ -72,7 +72,7 @@ def training(log: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             seen = log[log[f"{kind}_{code}"].notna()]
             ax.plot(seen.tokens / 1e6, seen[f"{kind}_{code}"], marker="os^D"[k], ms=4, lw=1.3, color=COLORS[k], label=name)
         ax.set(title=title, xlabel="million tokens read")
-    axes[0].set_ylabel("loss (nats a token)")
+    axes[0].set_ylabel("loss (nats per token)")
     axes[0].legend(frameon=False, fontsize=8)
     return fig, axes
 

@@ -102,7 +102,7 @@ def information(means: pd.DataFrame, ceilings: dict[tuple[str, str], float]) -> 
                 _band(ax, rows, color, label=f"into {name}", marker=marker, ms=3.5)
                 ax.axhline(ceilings[model, la], color=color, ls="--", lw=1, alpha=0.7)
         top = max(v for (m, _), v in ceilings.items() if m == model)
-        ax.annotate("all there is to know", (0.02, top), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
+        ax.annotate("maximum", (0.02, top), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
         ax.set(xlabel="after block", title=short_name(model))
     axes[0, 0].set_ylabel("information on the word (nats)")
     axes[0, 0].legend(frameon=False, fontsize=8, loc="center left")
@@ -192,13 +192,13 @@ def english(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     n = leads[leads.lens == lenses[0]].set_index("direction").n
     axes[0, 0].set_yticks(range(len(directions)), [f"{d} (n = {n[d]})" for d in directions])
     axes[0, 0].invert_yaxis()
-    fig.supxlabel("share of rightly answered words where it leads in some informative layer before the last", fontsize=10)
+    fig.supxlabel("share of correctly answered words where it leads in some informative layer before the last", fontsize=10)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
     return fig, axes
 
 
 def winners(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """Share of rightly answered words for which the target has won by a layer; a panel a target language, a line a source.
+    """Share of correctly answered words for which the target has won by a layer; a panel a target language, a line a source.
 
     Args:
         curves: source_lang, target_lang, layer, n, share; of one model and lens.

@@ -21,8 +21,8 @@ ARM_STYLE = {
     "direct": (COLORS[3], "v", "-."), "pivot_paper": (COLORS[1], "P", "-"), "pivot_npmi": (COLORS[0], "o", "-"), "anti_pivot": ("0.2", "X", ":"),
 }  # fmt: skip
 NAMES = {
-    "none": "no further training", "random": "random", "matched": "matched to ours", "matched_paper": "matched to the paper's", "bilingual": "mixed documents",
-    "direct": "translations meet", "pivot_paper": "pivots, as the paper", "pivot_npmi": "pivots, ours", "anti_pivot": "few pivots", "pivot_mixed": "pivots, mixed documents",
+    "none": "no further training", "random": "random", "matched": "matched to our pivots", "matched_paper": "matched to the paper's pivots", "bilingual": "mixed documents",
+    "direct": "translations meet", "pivot_paper": "the paper's pivots", "pivot_npmi": "our pivots", "anti_pivot": "few pivots", "pivot_mixed": "pivots, mixed documents",
     "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn",
 }  # fmt: skip
 OUTCOME_NAMES = {
@@ -30,7 +30,7 @@ OUTCOME_NAMES = {
     "score": "Score",
     "mrr": "MRR",
     "top1": "top-1",
-    "sentence_gain": "sentence gain (nats a token)",
+    "sentence_gain": "sentence gain (nats per token)",
     "chrf": "chrF++",
 }
 SPLIT_NAMES = {"heldout": "held-out words", "never": "held out, never met here", "seen": "words that may meet"}
@@ -63,8 +63,8 @@ def composition(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     axes[1].plot(table.share_mixed, y, "o", color=COLORS[0], label="tokens in documents of several languages")
     axes[1].plot(table.top_source_share, y, "s", mfc="white", color=COLORS[1], label="tokens from the largest source")
     axes[1].set(xlabel="share of tokens", xlim=(-0.03, 1.03))
-    axes[2].plot(table.pivots_npmi, y, "o", color=COLORS[0], label="pivots, ours")
-    axes[2].plot(table.pivots_paper, y, "s", mfc="white", color=COLORS[1], label="pivots, as the paper")
+    axes[2].plot(table.pivots_npmi, y, "o", color=COLORS[0], label="our pivots")
+    axes[2].plot(table.pivots_paper, y, "s", mfc="white", color=COLORS[1], label="the paper's pivots")
     axes[2].set(xlabel="mean share of a document's words", xlim=(0, None))
     for ax in axes:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2 if ax is axes[0] else 1, frameon=False, fontsize=7.5, columnspacing=1)
@@ -115,7 +115,7 @@ def learning(training: pd.DataFrame, kinds: dict[str, str]) -> tuple[Figure, np.
                 ax.fill_between(x, np.r_[first, spread.low], np.r_[first, spread.high], color=color, alpha=0.18, lw=0)
             ax.set_title(name if row == 0 else "", fontsize=9)
             ax.yaxis.set_major_locator(MaxNLocator(4))
-        axes[row, 0].set_ylabel(f"{title}\nnats a token", fontsize=8.5)
+        axes[row, 0].set_ylabel(f"{title}\nnats per token", fontsize=8.5)
     for ax in axes[-1]:
         ax.set_xlabel("thousand tokens read")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
@@ -194,7 +194,7 @@ def cost(transfer: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.axvline(0, color="0.5", ls="--", lw=1)
         ax.set(title=name, ylim=(len(arms) - 0.5, -0.5))
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    fig.supxlabel("change of loss on held-out documents (nats a token; left is better)", fontsize=9)
+    fig.supxlabel("change of loss on held-out documents (nats per token; left is better)", fontsize=9)
     axes[0].set_yticks(range(len(arms)), [arm_name(a) for a in arms])
     return fig, axes
 

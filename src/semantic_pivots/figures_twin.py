@@ -13,7 +13,7 @@ from .figures_causal import CONTRAST_NAMES, GROUP_NAMES, GROUP_STYLE
 
 __all__ = ["learning", "effects"]
 
-TITLES = {"factorial": "factorial: edges cut by lot", "placebo": "placebo: no edge cut", "shuffled": "shuffled: others' translations"}
+TITLES = {"factorial": "factorial: edges cut at random", "placebo": "placebo: no edge cut", "shuffled": "shuffled: others' translations"}
 
 
 def learning(table: pd.DataFrame, chance: float) -> tuple[Figure, np.ndarray]:

@@ -176,7 +176,7 @@ def task_conclusion(scores: pd.DataFrame, model: str, comparison_model: str) -> 
         sides = [part.assign(reciprocal_rank=1 / part["rank"]) for part in (both, other.merge(mine[shared], on=shared))]
         rank, score = (difference(*sides, value) for value in ("reciprocal_rank", "score"))
         lines.append(
-            f"On the same items, {short_name(model)} minus {short_name(comparison_model)} is {interval(*rank[:3])} in MRR and {interval(*score[:3])} in score, whose targets the two cut into other tokens "
+            f"On the same items, {short_name(model)} minus {short_name(comparison_model)} is {interval(*rank[:3])} in MRR and {interval(*score[:3])} in score (the two models tokenize the targets differently, so compare the MRR) "
             f"({rank[3]} concepts, {both.groupby(shared[:2]).ngroups} directions)."
         )
     return "\n".join(f"* {line}" for line in lines)

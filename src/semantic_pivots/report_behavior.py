@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 
 from .attribution import FEW
+from .behavior import RULES
+from .behavior import shares as label_shares
 from .report import interval, short_name
 from .task import LANGUAGES
 
 __all__ = [
     "share_sentences",
+    "pivot_share",
+    "lens_sentence",
     "right_sentence",
     "language_sentences",
     "agreement_table",
@@ -56,8 +60,28 @@ def share_sentences(shares: pd.DataFrame) -> str:
             f"{f'{row.n_wrong} items wrong' if row.rule == 'robust' else 'answers not checked'}, {row.n_excluded} excluded.{_commonest(row)}"
         )
     if unreadable := int(shares[shares.source_lang == "all"].n_unreadable.max()):
-        lines.append(f"* {unreadable} items have a word that the tokenizer begins with a part of a character; the robust rule leaves them out.")
+        lines.append(f"* {unreadable} items have a word that the tokenizer begins with a part of a character; no rule can use them.")
     return "\n".join(lines)
+
+
+def pivot_share(behaviors: pd.DataFrame, n: bool = True) -> str:
+    """Share of pivot among the labelled items of one model, lens and rule, in words; with its interval and ``n``, or alone."""
+    if behaviors.empty:
+        return "–"
+    row = label_shares(behaviors).query("source_lang == 'all'").iloc[0]
+    if not np.isfinite(row.pivot_share):
+        return "–"
+    return f"{interval(row.pivot_share, row.low, row.high)} (n = {row.n_cooccurrence + row.n_pivot})" if n else f"{row.pivot_share:.2f}"
+
+
+def lens_sentence(behaviors: pd.DataFrame) -> str:
+    """The shares in the directions without English, by each lens; labelled items of one model and prompt set."""
+    said = []
+    for lens, part in behaviors.groupby("lens", sort=False, observed=True):
+        apart = part.query("source_lang != 'en' and target_lang != 'en'")
+        all_of, without = ({rule: pivot_share(items[items.rule == rule]) for rule in RULES} for items in (part, apart))
+        said.append(f"by the {lens} lens " + ", ".join(f"*{rule}* {all_of[rule]}, without English {without[rule]}" for rule in RULES))
+    return f"The share of pivot by lens, and in the directions without English alone: {'; '.join(said)}."
 
 
 def _commonest(row) -> str:
@@ -84,7 +108,7 @@ def right_sentence(labels: pd.DataFrame) -> str:
     out, left = right[right.label == "excluded"], int(right.label.isin(("cooccurrence", "pivot")).sum())
     why = [what for what, n in (("begin alike", out.readable.sum()), ("cannot be read", (~out.readable).sum())) if n]
     return (
-        f"{short_name(labels.model.iloc[0])} answers {len(right)} of {len(labels)} items rightly (top token); of these {len(out)} are excluded"
+        f"{short_name(labels.model.iloc[0])} answers {len(right)} of {len(labels)} items correctly (top token); of these {len(out)} are excluded"
         + (f", since their words {' or '.join(why)}" if why else "")
         + f", and {left} {'is' if left == 1 else 'are'} left to the robust rule."
     )
@@ -126,7 +150,7 @@ def mass_sentence(mass: pd.DataFrame) -> str:
     """Pivot mass and English mass over all directions; one model and lens."""
     pivot, english = (mass[(mass.source_lang == "all") & (mass.measure == m)].iloc[0] for m in ("pivot_mass", "english_mass"))
     if not pivot.n:
-        return "No word whose source and target can be told apart was answered rightly: there is no pivot mass to give."
+        return "No word whose source and target can be distinguished was answered correctly: there is no pivot mass to give."
     apart = mass[(mass.source_lang != "all") & (mass.measure == "english_mass") & mass["mean"].notna()]
     text = (
         f"Of what the informative layers say because of the word, {interval(pivot['mean'], pivot.low, pivot.high)} is neither the source word nor an accepted "

@@ -68,7 +68,7 @@ def training_sentences(log: pd.DataFrame, checkpoints: pd.DataFrame, n_parameter
     words = ", ".join(f"{LANGUAGES[la]} {last[f'val_{la}']:.2f} (from {before[f'val_{la}']:.2f})" for la in LANGUAGES)
     return (
         f"{n_parameters / 1e6:.1f} million parameters read {last.tokens / 1e6:.1f} million tokens in {int(last.step):,} steps "
-        f"({checkpoints.epoch.iloc[-1] + 1} epochs begun, median {log.tokens_per_s.median():,.0f} tokens a second). Validation loss in nats a token at the end, "
+        f"({checkpoints.epoch.iloc[-1] + 1} epochs begun, median {log.tokens_per_s.median():,.0f} tokens per second). Validation loss in nats per token at the end, "
         f"and at {before.tokens / 1e6:.0f} million tokens: {words}. Losses of different languages cannot be compared: their tokens differ in size."
     )
 
@@ -174,7 +174,7 @@ def verdict(confirmatory: pd.DataFrame, whole: tuple[float, float, float], alpha
         known = whole[0] + rows.estimate["none - chance"]
         share = "none of it is" if whole[2] <= 0 else f"at most {whole[2] / known:.0%} of it is" if whole[2] < known else "it may be all of it"
         lines.append(
-            f"Words that may all meet are ranked {known:.3f} above chance; that they may meet accounts for {interval(*whole, 3)} of it. **No share of what this model knows of a "
+            f"Words that may all meet are ranked {known:.3f} above chance; that they may meet accounts for {interval(*whole, 3)} of it. **In ranks, no share of what this model knows of a "
             "translation could be traced to meetings of the two words or with the English one**"
             f"; by the interval {share}."
         )
@@ -229,11 +229,11 @@ def manipulation_sentence(pooled: pd.DataFrame) -> str:
     row = pooled[pooled.contrast == "pivot"].iloc[0]
     text = f"Over the directions with English together, an open path changes their MRR by {interval(row.estimate, row.ci_low, row.ci_high, 3)} ({p_value(row.p)}, n = {row.n} concepts). "
     if row.ci_low > 0:
-        return text + "The cuts are felt where they were made."
+        return text + "The cuts were detected where they were made."
     if row.ci_high < 0:
-        return text + "**There an open path harms**, which neither account foresees."
+        return text + "**There an open path harms**, which neither account predicts."
     return text + (
-        "**The cuts are not felt even where they were made.** Either this model learns little from meetings, or the meetings that are left, and the size of the sample, hide it; "
+        "**The cuts were not detected even where they were made.** Either this model learns little from meetings, or the meetings that are left, and the size of the sample, hide it; "
         "the two-by-two cannot tell these apart."
     )
 

@@ -6,18 +6,17 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from .behavior import shares as label_shares
 from .report import interval, short_name
-from .report_behavior import p_value
+from .report_behavior import p_value, pivot_share
 from .report_interventions import SPANS, best_dose, beyond_the_last, difference_text, effect_row, harms, mean_text
 from .task import LANGUAGES
 
 __all__ = ["VERDICTS", "LEGEND", "TABLES", "prompt_sentence", "claims_table", "claims_view", "claims_markdown", "verdict_sentence"]
 
-VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model", "open": "cannot be told"}
+VERDICTS = {True: "replicates", None: "with a correction", False: "not on this model", "open": "inconclusive"}
 LEGEND = (
-    "*Replicates*: it stands with our controls. *With a correction*: a part of it does. *Not on this model*: the controls do as well, or the sign is other. "
-    "*Cannot be told*: no effect was found where one could have been missed, or what was found has another explanation."
+    "*Replicates*: it stands with our controls. *With a correction*: a part of it does. *Not on this model*: the controls do as well, or the effect has the opposite sign. "
+    "*Inconclusive*: no effect was found where one could have been missed, or what was found has another explanation."
 )
 # Models of which it is known that their pre-training data hold sentences beside their translations, and where that is said.
 PARALLEL_TEXT = {"packaged:gemma-3-270m": "arXiv 2503.19786", "known-corpus": "notebook 06"}
@@ -79,8 +78,8 @@ def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha:
     above, adds = bool(auc.p_perm < alpha and auc.auc > 0.5), bool(gain.ci_low > 0)
     npmi = own["attribution"].query("corpus == 'corpus' and source_lang == 'all' and rule == 'robust' and predictor == 'npmi'").iloc[0]
     labels = own["behaviors"][own["behaviors"].prompt_set == 0]
-    apart = _pivot_share(labels.query("lens == 'raw' and rule == 'robust' and source_lang != 'en' and target_lang != 'en'"))
-    ridge = {rule: _pivot_share(labels[(labels.lens == "ridge") & (labels.rule == rule)], n=False) for rule in ("released", "robust")}
+    apart = pivot_share(labels.query("lens == 'raw' and rule == 'robust' and source_lang != 'en' and target_lang != 'en'"))
+    ridge = {rule: pivot_share(labels[(labels.lens == "ridge") & (labels.rule == rule)], n=False) for rule in ("released", "robust")}
     given = "statistic == 'spearman' and outcome == 'p_target' and given == 'log_source+log_target'"
     partial, known = (own[name].query(given) for name in ("correlation", "known_correlation"))
     n_found, n_known = (int(((t.p_holm < alpha) & (t.value > 0)).sum()) for t in (partial, known))
@@ -103,7 +102,7 @@ def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha:
             "03",
         ),
         (
-            "Co-occurrence counts tell the two behaviors apart",
+            "Co-occurrence counts distinguish the two behaviors",
             PAPER,
             f"{counted}, robust rule, all directions, first prompt set",
             f"AUC {interval(auc.auc, auc.ci_low, auc.ci_high)} (n = {auc.n_pos + auc.n_neg}), shuffled counts {auc.null_mean:.3f}, {p_value(auc.p_perm)}; beyond word frequency {gain.delta:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}]. "
@@ -123,15 +122,6 @@ def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha:
     ]
 
 
-def _pivot_share(behaviors: pd.DataFrame, n: bool = True) -> str:
-    """Share of pivot among the labelled items of one rule, in words."""
-    row = label_shares(behaviors).query("source_lang == 'all'")
-    if row.empty or not np.isfinite(row.pivot_share.iloc[0]):
-        return "–"
-    row = row.iloc[0]
-    return f"{interval(row.pivot_share, row.low, row.high)} (n = {row.n_cooccurrence + row.n_pivot})" if n else f"{row.pivot_share:.2f}"
-
-
 def prompt_sentence(behaviors: pd.DataFrame, model: str) -> str:
     """How far the share of right first tokens differs between prompt sets.
 
@@ -144,9 +134,10 @@ def prompt_sentence(behaviors: pd.DataFrame, model: str) -> str:
         return "One prompt set was used."
     (a, b), row = max(rates.iterrows(), key=lambda r: r[1].max() - r[1].min())
     overall = rows.groupby("prompt_set").correct.mean()
+    least, most = rates.to_numpy().min(), rates.to_numpy().max()
     return (
-        f"All intervals are over concepts, *given these prompts*. With other demonstrations the share of {short_name(model)}'s answers whose first token begins an accepted translation is another: "
-        f"{' and '.join(f'{r:.2f}' for r in overall)} over all directions, and most apart in {LANGUAGES[a]} → {LANGUAGES[b]}, {' and '.join(f'{r:.2f}' for r in row)}."
+        f"All intervals are over concepts, *given these prompts*. With other demonstrations the share of {short_name(model)}'s answers whose first token begins an accepted translation differs: "
+        f"{' and '.join(f'{r:.2f}' for r in overall)} over all directions (from {least:.2f} to {most:.2f} by direction and prompts), and most apart in {LANGUAGES[a]} → {LANGUAGES[b]}, {' and '.join(f'{r:.2f}' for r in row)}."
     )
 
 
@@ -167,7 +158,9 @@ def _by_lot(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
             mean = again.loc[contrast]
             number += f"; {mean.training} trainings {interval(mean.estimate, mean.mixed_low, mean.mixed_high, 3)}"
         number += f"; twins {interval(twin.estimate, twin.ci_low, twin.ci_high)}"
-        rows.append((claim, FOLLOWS, "known-corpus model; meetings dealt by lot", number, True if found else False if r.ci_high < 0 else "open", "06"))
+        rows.append(
+            (claim, FOLLOWS, "known-corpus model; who may meet assigned at random", number, True if found else False if r.ci_high < 0 else "open", "06")
+        )
     return rows
 
 
@@ -251,7 +244,7 @@ def _training(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:
     found, elsewhere = bool(main.p_holm < alpha and main.estimate > 0), bool(rank.mixed_low > 0 and gain.mixed_high > 0)
     number = (
         f"words {interval(main.estimate, main.mixed_low, main.mixed_high, 3)} nats, {p_value(main.p_holm)} ({main.n_seeds} seeds); "
-        f"MRR {interval(rank.estimate, rank.mixed_low, rank.mixed_high, 3)}; sentences {interval(gain.estimate, gain.mixed_low, gain.mixed_high, 3)} nats a token"
+        f"MRR {interval(rank.estimate, rank.mixed_low, rank.mixed_high, 3)}; sentences {interval(gain.estimate, gain.mixed_low, gain.mixed_high, 3)} nats per token"
     )
     evidence = "known-corpus model; against documents of the same languages, sources and lengths, on words not shown translated"
     against = rank.mixed_high < 0 or gain.mixed_high < 0  # one outcome up and another down has more explanations than the claim
@@ -267,9 +260,12 @@ def claims_view(claims: pd.DataFrame) -> HTML:
 
 
 def claims_markdown(claims: pd.DataFrame) -> str:
-    """The claims as lines of a Markdown table, as the repository page shows them."""
-    rows = [f"| {r.claim} | **{r.verdict}** | {r.number} | {r.notebook} |" for r in claims.itertuples()]
-    return "\n".join(["| claim | here | what was measured | notebook |", "|---|---|---|---|", *rows])
+    """The claims as lines of a Markdown table with how many of them stand, as the repository page shows them."""
+    rows = [
+        f"| {r.claim} ({whose}) | **{r.verdict}** | {evidence}: {r.number} | {r.notebook} |"
+        for r, whose, evidence in zip(claims.itertuples(), claims["whose claim"], claims["evidence here"])
+    ]
+    return "\n".join(["| claim (whose) | here | what was measured, and what came out | notebook |", "|---|---|---|---|", *rows, "", verdict_sentence(claims)])
 
 
 def _block(layer: float) -> str:

@@ -186,7 +186,7 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
     said, name = [], SPANS[span]
     beside = effect_row(effects, kind="ablation", what=f"{span} beside target", control="matched")
     if beside is not None:
-        end = "so what is not shared with the target matters too" if harms(beside, alpha) else "which is not told apart from what any other word does"
+        end = "so what is not shared with the target matters too" if harms(beside, alpha) else "which is not distinguished from what any other word does"
         said.append(
             f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
             f"({p_value(beside.p)}, n = {beside.n}), {end}."
@@ -285,7 +285,7 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
         elif order.high < 0:
             text += "So there are layers that hold the concept while the language is still open. "
         else:
-            text += "Which of them comes first cannot be told. "
+            text += "Which of them comes first is not settled. "
     tried = curves[(curves.kind == "concept") & (curves.measure == "p_1")].sort_values("layer")
     tried = tried[tried.layer < tried.layer.max()]  # after the last block the output is the other run's own
     best = tried.loc[tried["mean"].idxmax()]
@@ -369,7 +369,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 if order.low > 0
                 else "there are layers in which the concept is there and the language still open."
                 if order.high < 0
-                else "which comes first cannot be told."
+                else "which comes first is not settled."
             )
         )
     best = best_dose(effects)

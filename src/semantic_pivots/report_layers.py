@@ -46,7 +46,7 @@ def blank_sentence(shares: pd.Series, model: str) -> str:
         return f"No last layer of {short_name(model)} has a blank token on top."
     return (
         f"In {short_name(model)} a blank token is on top of the last layer for {_listed(told)} (raw lens, all prompt sets). They count as wrong answers, "
-        "though the right word may follow: into these languages the rightly answered words are a selection."
+        "though the right word may follow: into these languages the correctly answered words are a selection."
     )
 
 
@@ -122,7 +122,7 @@ def english_sentences(pooled: pd.DataFrame, by_direction: pd.DataFrame) -> str:
         least, most = own.loc[own["mean"].idxmin()], own.loc[own["mean"].idxmax()]
         lines.append(
             f"* {short_name(model)}, {lens} lens: in directions without English, the concept's English word leads in some informative layer before the last for "
-            f"{_text(lead)} of the rightly answered words, the source word itself for {_text(source)}, its word in the fourth language for {_text(third)}, another "
+            f"{_text(lead)} of the correctly answered words, the source word itself for {_text(source)}, its word in the fourth language for {_text(third)}, another "
             f"concept's English word for {_text(control)}. "
             f"English minus fourth language is {_text(gap)} (n = {gap.n} concepts), from {_text(least)} in {LANGUAGES[least.source_lang]} → "
             f"{LANGUAGES[least.target_lang]} to {_text(most)} in {LANGUAGES[most.source_lang]} → {LANGUAGES[most.target_lang]}; its interval lies above zero in "
@@ -148,10 +148,10 @@ def winner_sentences(by_direction: pd.DataFrame, gaps: pd.DataFrame, n_layers: i
         later = (
             f" Paired over {gap.n.iloc[0]} concepts, it wins {_text(gap.iloc[0])} blocks later in other languages than in English."
             if len(gap)
-            else " No concept was answered rightly both in English and in another language."
+            else " No concept was answered correctly both in English and in another language."
         )
         lines.append(f"* {lens} lens: on average over words the target wins earliest in {first} and latest in {last}, of {n_layers} blocks.{later}")
-    return "\n".join(lines) or "No word whose source and target can be told apart was answered rightly."
+    return "\n".join(lines) or "No word whose source and target can be distinguished was answered correctly."
 
 
 def control_sentence(means: pd.DataFrame) -> str:
@@ -218,7 +218,7 @@ def conclusion(means: pd.DataFrame, milestones: pd.DataFrame, constants: pd.Data
             named = ", ".join(f"{LANGUAGES[r.source_lang]} → {LANGUAGES[r.target_lang]}" for r in against.itertuples())
             verdict = f"on average {verdict} (but not from {named}, where it is the other way round)"
         lines.append(
-            f"Between two languages other than English, by the {lens} lens, the concept's English word leads on the way for {_text(lead)} of the rightly answered "
+            f"Between two languages other than English, by the {lens} lens, the concept's English word leads on the way for {_text(lead)} of the correctly answered "
             f"words, {verdict} its word in the fourth language ({_text(third)}; difference {_text(gap, 3)}, n = {gap.n} concepts; by direction above zero in "
             f"{(own_gap.low > 0).sum()} and below in {(own_gap.high < 0).sum()} of {len(own_gap)}, without correction for their number)."
         )

@@ -89,11 +89,11 @@ def word_sentence(concept_id: str, row: pd.Series | None, pivots: pd.DataFrame) 
     """
     if row is None:
         return f"`{concept_id}` was not looked at."
-    text = f"The source word stands in {row.n_source} documents, the target word in {row.n_target}, both in {row.n_both}. "
+    text = f"The source word occurs in {row.n_source} documents, the target word in {row.n_target}, both in {row.n_both}. "
     if row.status == "too few documents":
         return text + "That is too few to look for pivots."
     kept = pivots[pivots.kept]
-    text += f"{row.n_candidates} words stand with both; of the {row.n_ranked} best by our ranking {row.n_kept} pass the association filter"
+    text += f"{row.n_candidates} words co-occur with both; of the {row.n_ranked} best by our ranking {row.n_kept} pass the association filter"
     return text + (f": {', '.join(f'{n} {k}' for k, n in kept.type.value_counts().items())}." if len(kept) else ".")
 
 
@@ -110,10 +110,10 @@ def coverage_sentences(coverage: pd.DataFrame) -> str:
     text = f"Of {coverage.concept_id.nunique()} concepts in {len(coverage.drop_duplicates(PAIR))} directions, {len(coverage)} cases: {few:.0%} have too few documents, "
     if not len(some):
         return text + "and none has pivots."
-    text += f"{(coverage.status == 'pivots').mean():.0%} have pivots ({some.min()} to {some.max()} concepts a direction; "
+    text += f"{(coverage.status == 'pivots').mean():.0%} have pivots ({some.min()} to {some.max()} concepts per direction; "
     return (
         text
-        + f"median {kept.median():.0f} a case, quartiles {kept.quantile(0.25):.0f} and {kept.quantile(0.75):.0f}). Cases without are rows of the table `pivot_coverage`; nothing was padded."
+        + f"median {kept.median():.0f} per case, quartiles {kept.quantile(0.25):.0f} and {kept.quantile(0.75):.0f}). Cases without are rows of the table `pivot_coverage`; nothing was padded."
     )
 
 
@@ -125,7 +125,7 @@ def threshold_sentences(limits: pd.DataFrame) -> str:
         f"of {int(row.n)} found for the demonstration concepts {row.passing:.0%}, of the {int(row.n_translations)} accepted translations among these {row.recall:.0%}. "
     )
     if alone.recall["similarity"] > 0.97 and alone.false["similarity"] > 0.8:
-        return text + "Nearly everything passes by similarity: beside association it adds almost nothing, and the rule chose to leave it idle."
+        return text + "Nearly everything passes by similarity: beside association it adds almost nothing, and the rule sets no effective threshold on it."
     return (
         text
         + f"By similarity alone {alone.false['similarity']:.0%} of the words of mismatched pairs would pass, by association alone {alone.false['association']:.1%}."
@@ -174,7 +174,7 @@ def ranking_sentences(table: pd.DataFrame) -> str:
     gain = whole.loc["advantage"]
     verdict = "Ours finds it earlier" if gain.low > 0 else "The paper's finds it earlier" if gain.high < 0 else "Neither finds it earlier"
     return (
-        f"Of the words in either ranking's top {text['overlap']} are in both (n = {whole.n['overlap']} concepts). Of the paper's first ten {text['common_paper']} are words that stand in more than 2 % of "
+        f"Of the words in either ranking's top {text['overlap']} are in both (n = {whole.n['overlap']} concepts). Of the paper's first ten {text['common_paper']} are words that occur in more than 2 % of "
         f"all documents, of ours {text['common_ours']}. The reciprocal rank of the concept's own word in a third language is {text['translation_paper']} in the paper's ranking, "
         f"{text['translation_ours']} in ours. {verdict}: difference {interval(gain['mean'], gain.low, gain.high)}."
     )
@@ -360,13 +360,13 @@ def _beyond(row, sign: int) -> bool:
 
 def _verdict(row) -> str:
     if row.low <= 0 <= row.high:
-        return "not told apart from none"
-    sign = "positive, as the paper has it" if row.coefficient > 0 else "negative, the opposite of what the paper has"
+        return "not distinguished from zero"
+    sign = "positive, as in the paper" if row.coefficient > 0 else "negative, the opposite of the paper's"
     p = p_value(row.p_perm) if row.term == "log_both" else f"{p_value(row.p_perm)}, Holm over the measures of pivots {p_value(row.p_holm)}"
     return (
         f"{sign}, and beyond what frequency gives ({p})"
         if _beyond(row, 1 if row.coefficient > 0 else -1)
-        else f"{sign}, but not told apart from what frequency gives ({p})"
+        else f"{sign}, but not distinguished from what frequency gives ({p})"
     )
 
 
@@ -383,7 +383,7 @@ def _score_sentence(table: pd.DataFrame) -> str:
     )
     text += (
         f"of the {len(pivots)} measures of pivots {sum(pivots)} do{'es' if sum(pivots) == 1 else ''} (coefficients {measures.coefficient.min():+.3f} to "
-        f"{measures.coefficient.max():+.3f} a standard deviation). "
+        f"{measures.coefficient.max():+.3f} per standard deviation). "
     )
     if against := [r for r in measures.itertuples() if _beyond(r, -1)]:
         text += f"{len(against)} of them go{'es' if len(against) == 1 else ''} with a lower one, beyond what frequency gives ({', '.join(f'Holm {p_value(r.p_holm)}' for r in against)}). "
@@ -400,7 +400,7 @@ def conclusion(ranks: pd.DataFrame, summary: pd.DataFrame, contrasts: pd.DataFra
     """The notebook's findings, one line each, whichever way they turned out."""
     gain = ranks[(ranks.source_lang == "all") & (ranks.measure == "advantage")].iloc[0]
     lines = [
-        f"1. **In the documents.** Words of two languages are linked by words that stand with both. The concept's own word in a third language has a reciprocal rank of "
+        f"1. **In the documents.** Words of two languages are linked by words that co-occur with both. The concept's own word in a third language has a reciprocal rank of "
         f"{_mean(ranks, 'translation_ours'):.2f} by our ranking and {_mean(ranks, 'translation_paper'):.2f} by the paper's formula on our corpus (both before the association filter), which has "
         f"{_mean(ranks, 'common_paper'):.0%} common words among its first ten (ours {_mean(ranks, 'common_ours'):.0%}); difference {interval(gain['mean'], gain.low, gain.high)}."
     ]
@@ -420,7 +420,7 @@ def conclusion(ranks: pd.DataFrame, summary: pd.DataFrame, contrasts: pd.DataFra
         elif t.high < 0:
             text = "the words of the other third language carry more of this probability than English ones."
         else:
-            text = "English words and those of the other third language are not told apart."
+            text = "English words and those of the other third language are not distinguished."
         lines.append(
             f"3. **English, or semantic?** Without English as source or target, {text} Difference {interval(t.difference, t.low, t.high, 4)} (n = {t.n} concepts)."
         )

@@ -27,7 +27,7 @@ def graph_sentences(words: pd.DataFrame, pivots: dict[str, np.ndarray], n_blind:
 def pivot_table(words: pd.DataFrame, pivots: dict[str, np.ndarray], n: int = 12) -> pd.DataFrame:
     """The strongest pivots of each set and language."""
     rows = []
-    for kind, value, name in (("paper", "degree", "as the paper: most links"), ("npmi", "strength", "ours: cross-lingual NPMI")):
+    for kind, value, name in (("paper", "degree", "the paper's: most links"), ("npmi", "strength", "ours: cross-lingual NPMI")):
         for la, language in LANGUAGES.items():
             own = words[pivots[kind] & (words.lang == la).to_numpy()].sort_values(value, ascending=False)
             rows.append((name, language, len(own), ", ".join(own.word.head(n))))
@@ -55,7 +55,7 @@ def composition_table(composition: pd.DataFrame) -> pd.DataFrame:
     names = {"documents": "documents", "tokens": "tokens", "tokens_median": "tokens of a document, median"}
     names |= {f"share_{la}": f"share of {name}" for la, name in LANGUAGES.items()}
     names |= {"share_mixed": "in documents of several languages", "n_sources": "sources", "top_source": "largest source", "top_source_share": "its share"}
-    names |= {"pivots_npmi": "pivots among the words, ours", "pivots_paper": "pivots among the words, as the paper"}
+    names |= {"pivots_npmi": "our pivots among the words", "pivots_paper": "the paper's pivots among the words"}
     shown = composition.set_index(composition.arm.map(arm_name))[list(names)].rename(columns=names)
     return shown.map(lambda v: v if isinstance(v, str) else f"{v:.3f}" if 0 < v < 1 else f"{v:.0f}").T.rename_axis(columns=None)
 

@@ -9,7 +9,7 @@ from .artifacts import Store
 from .association import holm
 from .figures_transfer import OUTCOME_NAMES, arm_name
 from .followup import BORROWED, CLAIM, claim_rows
-from .report import interval
+from .report import chance_mrr, interval
 from .task import LANGUAGES
 
 TOLD = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}
@@ -21,6 +21,7 @@ __all__ = [
     "contrast_table",
     "verdict",
     "power_sentences",
+    "level_sentence",
     "direction_sentence",
     "sentence_table",
     "against_base",
@@ -43,7 +44,7 @@ def ability_sentences(ability: pd.DataFrame, signature: str) -> str:
     """Whether the base can translate sentences at all."""
     able = ability[ability.able]
     text = (
-        f"Greedy translations of {ability.n.min()} short sentences a direction reach chrF++ {ability.chrf.min():.1f} to {ability.chrf.max():.1f}; against the reference of *another* "
+        f"Greedy translations of {ability.n.min()} short sentences per direction reach chrF++ {ability.chrf.min():.1f} to {ability.chrf.max():.1f}; against the reference of *another* "
         f"sentence they reach {ability.chrf_other.min():.1f} to {ability.chrf_other.max():.1f}, and the untranslated source {ability.chrf_copy.min():.1f} to {ability.chrf_copy.max():.1f} "
         f"(`{signature}`). "
     )
@@ -62,7 +63,7 @@ def training_sentences(training: pd.DataFrame, recipe) -> str:
     spread = runs.tokens.max() / runs.tokens.min() - 1
     return (
         f"{len(runs)} runs of {runs.tokens.median() / 1e3:.0f} thousand tokens ({runs.steps.min()} to {runs.steps.max()} steps of {recipe.batch_rows} × {recipe.context}; arms differ by at most "
-        f"{100 * spread:.1f} % in tokens), {recipe.optimizer} at {recipe.lr:g}, falling linearly to zero; {runs.speed.median():.0f} tokens a second."
+        f"{100 * spread:.1f} % in tokens), {recipe.optimizer} at {recipe.lr:g}, falling linearly to zero; {runs.speed.median():.0f} tokens per second."
     )
 
 
@@ -93,16 +94,16 @@ def verdict(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
         return "None of the contrasts that were fixed can be formed from the arms of this run."
     lines = []
     for row in main.itertuples():
-        way, apart = "better" if row.estimate > 0 else "worse", row.mixed_low > 0 or row.mixed_high < 0
+        way, apart = "higher" if row.estimate > 0 else "lower", row.mixed_low > 0 or row.mixed_high < 0
         word = (
             way
             if row.p_holm < alpha
             else f"{way} by the interval, but not after Holm,"
             if apart
-            else "neither better nor worse, as far as this design can tell,"
+            else "neither higher nor lower, as far as this design can tell,"
         )
         lines.append(
-            f"Words that were held out are translated {word} after *{arm_name(row.arm)}* than after *{arm_name(row.reference)}*: {_contrast(row)} nats "
+            f"The log-ratio of held-out words is {word} after *{arm_name(row.arm)}* than after *{arm_name(row.reference)}*: {_contrast(row)} nats "
             f"(p = {row.p:.4f}, Holm {row.p_holm:.4f}; {row.n} concepts, {row.n_seeds} seeds; over concepts alone [{row.ci_low:+.3f}, {row.ci_high:+.3f}])."
         )
     return " ".join(lines)
@@ -118,6 +119,26 @@ def power_sentences(contrasts: pd.DataFrame) -> str:
     if len(best):
         row = best.loc[best.estimate.abs().idxmax()]
         text += f"For scale: the largest difference between an arm and the base without further training is {_contrast(row)} ({arm_name(row.arm)})."
+    return text
+
+
+def level_sentence(outcomes: pd.DataFrame, again: pd.DataFrame | None = None) -> str:
+    """What the base has before further training, the scale of all differences; "" without it.
+
+    Args:
+        outcomes: of ``comparison.outcome_table``.
+        again: of ``followup.replicated``, for the size of the claim's difference.
+    """
+    base = outcomes[(outcomes.arm == "none") & (outcomes.split == "heldout")]
+    if base.empty:
+        return ""
+    ratio, ranks = base.log_ratio.mean(), base.groupby(["source_lang", "target_lang"]).mrr.mean()
+    text = (
+        f"For scale, the base without further training on held-out words ({base.concept_id.nunique()} concepts): log-ratio {ratio:.3f} nats per token, MRR {ranks.mean():.3f} "
+        f"({ranks.min():.3f} in {' → '.join(ranks.idxmin())}, the lowest direction; chance {chance_mrr():.3f})."
+    )
+    if (row := _replication(again)) is not None:
+        text += f" The difference that was run again is {abs(row.estimate) / ratio:.0%} of that log-ratio."
     return text
 
 
@@ -205,7 +226,10 @@ def comparison_sentences(contrasts: pd.DataFrame) -> str:
     part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio")].set_index(["arm", "reference"])
     pairs = [("pivot_mixed", "bilingual"), ("direct", "bilingual"), ("anti_pivot", "random"), ("bilingual", "random")]
     said = [f"{arm_name(a)} − {arm_name(b)} {_contrast(part.loc[a, b])} ({_p(part.loc[a, b].p)})" for a, b in pairs if (a, b) in part.index]
-    return f"For comparison: {'; '.join(said)}." if said else ""
+    gains = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == "sentence_gain")].set_index(["arm", "reference"])
+    told = [f"{arm_name(a)} − {arm_name(b)} {_contrast(gains.loc[a, b])}" for a, b in pairs if (a, b) in gains.index]
+    text = f"For comparison: {'; '.join(said)}." if said else ""
+    return f"{text} In what a sentence gains from its source (nats per token): {'; '.join(told)}.".lstrip() if told else text
 
 
 def poorest_sentence(contrasts: pd.DataFrame, variations: pd.DataFrame) -> str:
@@ -243,7 +267,7 @@ def cost_sentences(transfer: pd.DataFrame) -> str:
     parts = ", ".join(f"{arm_name(a)} {v:+.3f}" for a, v in english.items())
     worst = change.stack().idxmax()
     return (
-        f"English, loss on held-out documents against the base (nats a token): {parts}; in perplexity the best arm goes from {np.exp(base['en']):.1f} to "
+        f"English, loss on held-out documents against the base (nats per token): {parts}; in perplexity the best arm goes from {np.exp(base['en']):.1f} to "
         f"{np.exp(base['en'] + english.min()):.1f}. The least favorable change of all is that of {LANGUAGES[worst[1]]} after "
         f"*{arm_name(worst[0])}* ({change.loc[worst[0], worst[1]]:+.3f}). {_claim_cost(transfer)}"
     ).rstrip()
@@ -263,7 +287,7 @@ def _claim_cost(transfer: pd.DataFrame) -> str:
     for split, name in names.items():
         if split in more.index:
             said.append(f"on held-out {name} {', '.join(f'{LANGUAGES[la]} {more[split][la]:+.2f}' for la in LANGUAGES if la in more[split])}")
-    return f"The loss of *{arm_name(CLAIM[0])}* less that of *{arm_name(CLAIM[1])}* (nats a token; above zero it is worse): {'; '.join(said)}."
+    return f"The loss of *{arm_name(CLAIM[0])}* less that of *{arm_name(CLAIM[1])}* (nats per token; above zero it is worse): {'; '.join(said)}."
 
 
 def larger_runs(profiles: list[str]) -> dict[str, pd.DataFrame]:
@@ -332,7 +356,7 @@ def replication_details(table: pd.DataFrame, alpha: float = 0.05) -> str:
     if rows.empty:
         return ""
     names = {("never", "log_ratio"): "on words that never meet", ("seen", "log_ratio"): "on words that may meet", ("heldout", "score"): "Score"}
-    names |= {("heldout", "mrr"): "MRR", ("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats a token"}
+    names |= {("heldout", "mrr"): "MRR", ("heldout", "top1"): "top-1", ("parallel", "sentence_gain"): "what a sentence gains from its source, nats per token"}
     said = [f"{name} {_contrast(rows.loc[key], 4 if key[1] == 'score' else 3)}" for key, name in names.items() if key in rows.index]
     return f"Beside the hypothesis, by the new seeds: {'; '.join(said)}. {_limits(table, alpha)}".rstrip()
 
@@ -346,7 +370,7 @@ def _limits(table: pd.DataFrame, alpha: float) -> str:
     key = ("replication", "parallel", "sentence_gain")
     gain = part.loc[key] if key in part.index else None
     if gain is not None and gain.p < alpha and np.sign(gain.estimate) != np.sign(part.loc[("replication", "heldout", "log_ratio")].estimate):
-        text.append(f"**Sentences go the other way:** what they gain from their source changes by {_contrast(gain)} nats a token.")
+        text.append(f"**Sentences go the other way:** what they gain from their source changes by {_contrast(gain)} nats per token.")
     return " ".join(text)
 
 
@@ -401,7 +425,7 @@ def _in_short(table: pd.DataFrame, transfer: pd.DataFrame | None, alpha: float) 
         for key, name in TOLD.items():
             if (index := (CLAIM[0], reference, *key)) in rows.index:
                 row = rows.loc[index]
-                words.append(f"{name} {('higher' if row.estimate > 0 else 'lower') if row.p < alpha else 'not told apart'}")
+                words.append(f"{name} {('higher' if row.estimate > 0 else 'lower') if row.p < alpha else 'not distinguished'}")
         return ", ".join(words)
 
     text = f"**In short,** what *{arm_name(CLAIM[0])}* do, against documents of the same languages, sources and lengths: {said(CLAIM[1])}"
@@ -454,7 +478,7 @@ def conclusion(
         paper = main.loc[("pivot_paper", "matched_paper")]
         found = ("helps" if paper.estimate > 0 else "harms") if paper.p_holm < alpha else "makes no difference that was found"
         parts.append(
-            f"Chosen as the paper has it, by our reading of it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
+            f"Chosen as in the paper, by our reading of it, with {paper.n_seeds} seeds and not run again, it {found} ({_contrast(paper)}; one of {paper.detectable:.3f} would be found four times in five)."
         )
     mixed = main[main.index.get_level_values("reference") == "bilingual"]
     who = {2: "Both", 1: "It"}.get(len(mixed))

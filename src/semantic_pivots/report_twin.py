@@ -136,7 +136,7 @@ def false_positive_sentences(draws: pd.DataFrame, tests: pd.DataFrame, power: pd
     text = (
         f"**False positives.** In *placebo* groups mean nothing, so they can be drawn anew: one of the four tests or more finds something (p after Holm < .05) in "
         f"{_share(int(draws['any'].sum()), len(draws), ' draws')} over {draws.twin.nunique()} twins, where 5 % are meant. In *shuffled* nothing can be known of a pair, but "
-        f"words of the groups stand in unlike company. With distractors of all groups {counts['all groups']} find something (four tests in each twin, not independent), "
+        f"words of the groups keep different company. With distractors of all groups {counts['all groups']} find something (four tests in each twin, not independent), "
         f"with those of the concept's own group {counts['own group']}; the contrast *direct* is {interval(*_three(biased['all groups']))} and "
         f"{interval(*_three(biased['own group']))}."
     )

@@ -189,7 +189,7 @@ def train_arm(base: Base, tokens: TokenCorpus, seed: int, validation: dict[str, 
         cache: folder of runs.
 
     Returns:
-        The log: step, tokens, epoch, loss, lr, tokens_per_s and, at some steps, the validation losses (nats a token).
+        The log: step, tokens, epoch, loss, lr, tokens_per_s and, at some steps, the validation losses (nats per token).
     """
     out = Path(cache) / run_key(base, tokens.digest, seed, validation)[:24]
     base.reset()
