@@ -19,11 +19,11 @@
 #
 # He et al., *Semantic Pivots Enable Cross-Lingual Transfer in Large Language Models*
 # ([arXiv 2505.16385](https://arxiv.org/abs/2505.16385)), propose an answer in two parts. Where two words of different
-# languages often meet in the training documents, a model goes **straight** from the one to the other. Where they do
+# languages often meet in the training documents, a model goes **straight** from one to the other. Where they do
 # not, it goes through a third token that both of them meet, a **semantic pivot**. This compendium rebuilds the
 # argument step by step, with real models and corrected statistics, and asks at each step whether it holds.
 #
-# This page has the claims and what became of them, the map of the notebooks, and the main results with their numbers.
+# This page holds the words used, the claims and what became of them, the map of the notebooks, and the main results with their numbers.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -54,56 +54,60 @@ from semantic_pivots import (
 from semantic_pivots.report_claims import LEGEND, claims_view, prompt_sentence, verdict_sentence
 
 # %% [markdown]
+# ## The words used
+#
+# | word | what it means here |
+# |---|---|
+# | *meet* | two words meet where one document holds both |
+# | *semantic pivot* | a word that co-occurs with the source word in some documents and with the target word in others; also the token that a middle layer names on the way |
+# | *Score*, *log-ratio*, *MRR* | how much more probable the right translation is after its source word than after nine other words: as a difference of probabilities, as a logarithm of their ratio (nats per token), and by the rank of the true word among the ten (mean reciprocal rank; .293 by chance) |
+# | *lens* | the model's own output head, applied after a middle block (*raw*), or after a linear map fitted to what that block's state becomes (*ridge*) |
+# | *middle layers* | those in which the lens tells the word at all, without the last two. They lie late in the network; what earlier layers hold is not visible to the raw lens |
+# | *fourth language* | the one that is neither source, target nor English |
+# | *leads*, *wins* | a word leads in a layer where it is more probable than all words it is compared with; the target wins at the block from which it stays on top |
+# | *rules* | *released*: as in the paper's scripts; *paper*: as in its text; *robust*: ours, corrected for what a layer says whatever the word, right answers only |
+# | *AUC* | how often an item called co-occurrence has the higher count than one called pivot; .5 is chance, a value above it supports the claim. *Shuffled* counts say what word frequency alone gives |
+# | *proxy counts* | counts in this repository's corpus, where the model's own corpus is not available; *NPMI* is the count weighed against those of the two words |
+# | *matched* | tokens, words or documents drawn to be like those under test in all that can be counted, but without the property under test |
+# | *removed*, *patched in*, *added* | interventions on the state at the answer position: directional ablation of tokens' directions, activation patching from another run, steering along a direction (a *dose* is in lengths of the state) |
+# | *same geometry*, *part along the target* | constructed directions with the pivots' cosines to the answer's direction and among themselves; what a pivot's direction shares with the answer's |
+# | *base*, *arm*, *replication* | the small model before further training; a way to choose documents; the second, larger run of the arms that the claim is about |
+# | *our pivots*; *the paper's pivots*; *mixed documents* | documents rich in pivots by our measure of association; by number of links, following the paper; documents that hold several languages |
+# | *twin* | a model trained on an invented world in which we know which words meet, to see which effects the experiment would find |
+# | *known-corpus model* | a model of seven million parameters, trained here from scratch on this repository's corpus, which holds sentences next to their translations |
+# | *p (Holm)* | corrected for the number of tests in the family named; intervals in brackets are 95 % |
+#
 # ## The claims, one by one
 #
-# The words of this table are explained below it; how each verdict follows from its number is told in [notebook 06](06_causal_tests.ipynb).
+# [Notebook 06](06_causal_tests.ipynb) explains how each verdict follows from its number.
 
 # %%
 claims = store.read("claims")
 display(Markdown(LEGEND), claims_view(claims), Markdown(verdict_sentence(claims)))
 
 # %% [markdown]
-# | word | what it means here |
-# |---|---|
-# | *semantic pivot* | a word that stands in documents with the source word and in others with the target word; also the token that a middle layer names on the way |
-# | *Score*, *log-ratio*, *MRR* | how much more probable the right translation is after its source word than after nine other words: as a difference of probabilities, as a logarithm of their ratio (nats a token), and by the rank of the true word among the ten (mean reciprocal rank; .293 by chance) |
-# | *lens* | the model's own output head, applied after a middle block (*raw*), or after a linear map fitted to what that block's state becomes (*ridge*) |
-# | *leads*, *wins* | a word leads in a layer where it is more probable than all words it is compared with; the target wins at the block from which it stays on top |
-# | *rules* | *released*: as in the paper's scripts; *paper*: as in its text; *robust*: ours, corrected for what a layer says whatever the word, right answers only |
-# | *AUC* | how often an item called co-occurrence has the higher count than one called pivot; .5 is chance, above it supports the claim. *Shuffled* counts say what word frequency alone gives |
-# | *proxy counts* | counts in this repository's corpus, where the model's own is not available; *NPMI* is the count weighed against those of the two words |
-# | *matched* | tokens, words or documents drawn to be like those under test in all that can be counted, but without the property under test |
-# | *taken out*, *put in*, *added* | interventions on the state at the answer position: directional ablation of tokens' directions, activation patching from another run, steering along a direction (a *dose* is in lengths of the state) |
-# | *same geometry*, *part along the target* | built directions with the pivots' cosines to the answer's direction and among themselves; what a pivot's direction shares with the answer's |
-# | *base*, *arm*, *replication* | the small model before further training; a way to choose documents; the second, larger run of the arms that the claim is about |
-# | *pivots, ours*; *pivots, as the paper*; *mixed* | documents rich in pivots by our measure of association; by number of links, as the paper has it; documents that hold several languages |
-# | *twin* | a model trained on an invented world in which we know what meets what, to see which effects the experiment would find |
-# | *known-corpus model* | a model of seven million parameters, trained here from scratch on this repository's corpus, which holds sentences beside their translations |
-# | *p (Holm)* | corrected for the number of tests in the family named; intervals in brackets are 95 % |
-
-# %% [markdown]
 # ## The notebooks
 #
-# Each notebook reads tables that earlier ones wrote and writes its own; nothing else passes between them. All tables are
-# Parquet files with what made them in `manifest.json`.
+# Each notebook reads tables that earlier ones wrote, and writes its own; nothing else passes between them. All tables are
+# Parquet files. A `manifest.json` says what made them.
 #
 # | notebook | asks | reads | writes |
 # |---|---|---|---|
 # | [01 · task construction](01_task_construction.ipynb) | How well do real models translate single words, in twelve directions? | lexicon | prompts, scores, formats, ability, ability_by |
 # | [02 · layer tracing](02_layer_tracing.ipynb) | What would each layer say while the model translates? | prompts, scores, corpus | traces, layer_constants, layer_means, milestones, lens_divergence |
-# | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts tell which? | traces, scores, forms, both corpora | behaviors, cooccurrence, correlation, attribution and what belongs to it |
-# | [04 · pivot discovery](04_pivot_discovery.ipynb) | Which words are the pivots, and do the layers name them? | scores, prompts, traces, behaviors, cooccurrence, corpus | pivots, pivot_mass, pivot_summary, pivot_regression and what belongs to them |
-# | [05 · dataset reconstruction](05_dataset_reconstruction.ipynb) | Does further training on documents rich in pivots help? | lexicon, forms, corpus, the known-corpus model, held-out sentences | selection, training, transfer, transfer_contrasts and what belongs to them |
-# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet, and when a pivot is removed? | lexicon, forms, corpus, the known-corpus model, pivots, the main tables of 01 to 05 | severance, checkpoint_scores, hypotheses, contrasts, interventions, claims and what belongs to them |
+# | [03 · behavior attribution](03_behavior_attribution.ipynb) | Straight or through a pivot, and do corpus counts distinguish the two? | traces, scores, forms, both corpora | behaviors, cooccurrence, correlation, attribution and related tables |
+# | [04 · pivot discovery](04_pivot_discovery.ipynb) | Which words are the pivots, and do the layers name them? | scores, prompts, traces, behaviors, cooccurrence, corpus | pivots, pivot_mass, pivot_summary, pivot_regression and related tables |
+# | [05 · dataset reconstruction](05_dataset_reconstruction.ipynb) | Does further training on documents rich in pivots help? | lexicon, forms, corpus, the known-corpus model, held-out sentences | selection, training, transfer, transfer_contrasts and related tables |
+# | [06 · causal tests](06_causal_tests.ipynb) | What happens when two words never meet, and when a pivot is removed? | lexicon, forms, corpus, the known-corpus model, pivots, the main tables of 01 to 05 | severance, checkpoint_scores, hypotheses, contrasts, interventions, claims and related tables |
 
 # %% [markdown]
 # ## The main results
 #
 # ### Ability (notebook 01)
 #
-# The score of a direction is how much more probable the right translation is after its source word than after nine
-# other words, averaged over concepts. In brackets: 95 % bootstrap intervals over concepts. Accuracy, the share of items whose most probable next token begins the main
-# translation, is too low into Chinese and Japanese, where a blank is often first.
+# The Score of a direction is how much more probable the right translation is after its source word than after nine
+# other words, averaged over concepts. In brackets: 95 % bootstrap intervals over concepts. Accuracy is the share of items whose most probable next token
+# begins the main translation. For the default model it is too low into Chinese and Japanese, where a blank is often first.
 
 # %%
 report.headline(ability)
@@ -119,8 +123,8 @@ fig, axes = figures.ability_matrices([rows for _, rows in ability.groupby("model
 # %% [markdown]
 # ### What the layers say (notebook 02)
 #
-# With the model's own head applied after every block, at the position where the translation is due, by two lenses.
-# What English does is set against the concept's word in the fourth language.
+# Two lenses read the state after every block, at the position where the translation is due. The English word is compared with the concept's word in
+# the fourth language (neither source, target nor English).
 
 # %%
 tables = [store.read(name) for name in ("layer_means", "milestones", "layer_constants")]
@@ -129,7 +133,7 @@ display(Markdown(report_layers.conclusion(*tables, model)))
 # %% [markdown]
 # ### Two behaviors, and whether counts explain them (notebook 03)
 #
-# The paper's claim, by its own rule and by ours, with exact counts of a corpus; the last line says whether it is the one the model was trained on.
+# The paper's claim, by its own rules and by ours, with exact counts of a corpus. The last line says whether this is the corpus that the model was trained on.
 
 # %%
 tables = [store.read(name) for name in ("behavior_shares", "attribution", "delta_auc", "correlation")]
@@ -139,7 +143,7 @@ display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"
 
 # %% [markdown]
 # **Where the corpus is known.** A small model was trained on this repository's corpus and nothing else, so its counts are
-# exact. But it ranks translations better than it gives them, so the rules have little to label:
+# exact. But it ranks translations better than it produces them, so the rules have little to label:
 
 # %%
 labels, known_model = store.read("behaviors").query("prompt_set == 0"), "known-corpus"
@@ -150,7 +154,7 @@ display(Markdown(report_behavior.correlation_sentences(store.read("known_correla
 # %% [markdown]
 # ### The pivots (notebook 04)
 #
-# Words that stand in documents with the source word and in documents with the target word, and what the layers make of them, each beside its null.
+# Words that co-occur with the source word in some documents and with the target word in others, and how far the layers show them, each next to its null.
 
 # %%
 tables = [store.read(name) for name in ("pivot_rankings", "pivot_summary", "pivot_contrasts", "pivot_labels", "pivot_regression")]
@@ -159,8 +163,8 @@ display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(mode
 # %% [markdown]
 # ### A training set rich in pivots (notebook 05)
 #
-# The paper's practical claim: the small model, trained further on equal numbers of tokens that were chosen in different ways, and tested on words
-# that no chosen document shows beside their translation.
+# The paper's practical claim. The small model is trained further on equal numbers of tokens that were chosen in different ways. It is tested on words
+# that no chosen document shows next to their translation.
 
 # %%
 larger = report_transfer.larger_runs(["variations", "long", "smollm2"])
@@ -170,9 +174,8 @@ display(Markdown(report_transfer.conclusion(tables[0], larger, *tables[1:], stor
 # %% [markdown]
 # ### An experiment: words that were never allowed to meet (notebook 06)
 #
-# Before that small model was trained, a lot decided for each of some hundreds of concepts whether its French and Japanese word may meet in a
-# document, and whether each may meet the English one. What that did to translation between French and Japanese, by
-# tests that were fixed beforehand:
+# Before that small model was trained, random assignment decided for each of some hundreds of concepts whether its French and Japanese word may meet
+# in a document, and whether each may meet the English word. The effects on translation between French and Japanese, by tests that were fixed beforehand:
 
 # %%
 hypotheses = store.read("hypotheses")
@@ -199,15 +202,15 @@ tested = means[(means.tokens == means.tokens.max()) & means.direction.isin([*hyp
 fig, axes = figures_causal.two_by_two(tested, report.chance_mrr())
 
 # %% [markdown]
-# The same with *twins*, models of an invented world, says what such an experiment can see:
+# The same experiment with *twins*, models of an invented world, says which effects it can detect:
 
 # %%
 display(Markdown(report_twin.power_sentence(store.read("twin_power"))))
 
 # %% [markdown]
-# ### Pivots taken out, put in and added (notebook 06)
+# ### Pivots removed, patched in and added (notebook 06)
 #
-# What an intervention does is set beside controls that differ from the pivots in one thing each.
+# The effect of an intervention is compared with controls, each of which differs from the pivots in one thing.
 
 # %%
 effects, crossings = (t[t.model == model] for t in (store.read("intervention_effects"), store.read("patch_crossings")))
@@ -219,9 +222,8 @@ fig, axes = figures_interventions.ablation(effects)
 # %% [markdown]
 # ## How the measure is controlled
 #
-# The score's control is built in: the same target after nine distractors. A model that likes the target whatever it
-# reads scores zero, and a random order of the ten sources gives the MRR and top-1 named as chance. The data set that
-# all of this rests on:
+# The Score's control is built in: the same target after nine distractors. A model to which the target is equally probable after all ten words scores
+# zero. A random order of the ten sources gives the MRR and top-1 named as chance. All of this rests on this data set:
 
 # %%
 lexicon = task.read_lexicon(artifacts.ROOT / "data" / "lexicon.parquet")
@@ -230,13 +232,13 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 # %% [markdown]
 # ## What is not yet there
 #
-# * Further training on documents chosen by pivots was done on the small model alone, with one set of documents chosen by our pivots; notebook 05 says which of
-#   its planned runs are not there.
-# * A control for the choice itself, documents rich in other words of like frequency, was not run.
+# * Further training on documents chosen by pivots was done on the small model alone, with one set of documents chosen by our pivots. Notebook 05 says
+#   which of its planned runs were not made.
+# * A control for the choice itself, documents rich in other words of similar frequency, was not run.
 # * The pre-training corpora of Gemma and SmolLM2 are not available, so their counts are proxies. The model whose corpus is
-#   known is small, read little text, and stands for one triple of languages and few trainings.
+#   known is small and read little text. It represents one triple of languages and few trainings.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.
-# * The default models come as 4-bit weights in Python packages, de-quantised on first use. They are what a laptop without a
+# * The default models come as 4-bit weights in Python packages, de-quantized on first use. They are what a laptop without a
 #   model hub can run; any hub model can be scored with `make all SET="model=hub:<id>@<revision>"`.
 #
 # **Next:** [01 · task construction](01_task_construction.ipynb).

@@ -17,14 +17,15 @@
 # %% [markdown]
 # # 01 · A translation task, one word at a time
 #
-# **The claim tested here:** a language model that was trained to continue text, and not tuned to translate, can translate words
-# between English, French, Chinese and Japanese, and it can do so between two languages neither of which is English.
+# **The claim tested here:** a language model that was trained to continue text, and not tuned to translate, can
+# translate words between English, French, Chinese and Japanese. It can do so even between two languages neither of
+# which is English.
 #
 # He et al. ([arXiv 2505.16385](https://arxiv.org/abs/2505.16385), §3) measure this with a *word-level cross-lingual
-# translation task*. It asks for one word at a time, because for single words we can say exactly which documents of a
-# training corpus hold the word, its translation, or both. That is what the later notebooks need.
+# translation task*. It asks for one word at a time. For single words we can say exactly which documents of a training
+# corpus hold the word, its translation, or both, and the later notebooks need this.
 #
-# This notebook builds the task, shows what is in it, and scores three models in up to twelve directions.
+# This notebook builds the task, shows examples of it, and scores three models in up to twelve directions.
 
 # %% [markdown]
 # ## Parameters
@@ -65,13 +66,13 @@ lexicon = task.read_lexicon(artifacts.ROOT / "data" / "lexicon.parquet")
 # %% [markdown]
 # ## The lexicon
 #
-# A *concept* is a word in each of the four languages with one shared sense. The lexicon was put together from free
-# dictionaries by scripts under `data/build/`; `data/README.md` names them, with licences, checksums and the precision
-# found by hand on random samples. Its concepts are divided once and for all:
+# A *concept* is a set of four words, one in each language, with one shared sense. Scripts under `data/build/` compiled
+# the lexicon from free dictionaries. `data/README.md` names these dictionaries, with licenses, checksums and the
+# precision found by hand on random samples. The concepts have a fixed division into three parts:
 #
 # * `demo`: common, unambiguous words that serve only as demonstrations in prompts;
-# * `test`: what the models are scored on;
-# * `heldout`: kept away from everything until the training experiment.
+# * `test`: the words on which the models are scored;
+# * `heldout`: words that nothing uses before the training experiment.
 
 # %%
 composition = lexicon.groupby(["split", "pos"]).size().unstack().rename(columns={"n": "nouns", "v": "verbs", "a": "adjectives"})
@@ -80,25 +81,27 @@ composition.loc["all"] = composition.sum()
 composition.fillna(0).astype(int)
 
 # %% [markdown]
-# *Bijective* concepts are those whose words serve no other concept in any of the four languages. Only they are tested:
-# if one word stood for two concepts, the same answer would be scored twice, once as right and once as wrong.
+# A concept is *bijective* if its words serve no other concept in any of the four languages. Only bijective concepts are
+# tested. If one word belonged to two concepts, the same answer would be scored twice, once as right and once as wrong.
 #
-# How frequent the words are, on the Zipf scale (log10 of occurrences per billion words; 3 is once in a million):
+# The figure shows how frequent the words are, on the Zipf scale (log10 of occurrences per billion words; 3 is once in a
+# million):
 
 # %%
 fig, ax, drawn = figures.zipf_histograms(lexicon[lexicon.split == "test"])
 figures.save(fig, "01_word_frequencies", drawn, profile)
 
 # %% [markdown]
-# And how they are written. Latin words can lend each other letters, as Chinese and Japanese ones can lend characters:
+# The table shows the scripts in which the words are written. Words in Latin script can share letters across languages,
+# and Chinese and Japanese words can share characters:
 
 # %%
 report.scripts(lexicon[lexicon.split == "test"])
 
 # %% [markdown]
-# Some words are written alike in two languages (*table*, 学校). For such a pair copying is translating, so they are
-# flagged; below, the results by stratum and the conclusion set them apart. Forms that are nearly the same (*ambassador* and
-# *ambassadeur*, 农业 and 農業) are not flagged.
+# Some words are written alike in two languages (*table*, 学校). For such a pair, copying the word already translates it.
+# These pairs are flagged, and the results by stratum and the conclusion below report them separately. Forms that are
+# nearly the same (*ambassador* and *ambassadeur*, 农业 and 農業) are not flagged.
 
 # %%
 report.identical_shares(lexicon[lexicon.split == "test"])
@@ -107,8 +110,9 @@ report.identical_shares(lexicon[lexicon.split == "test"])
 # ## The items
 #
 # Concepts are drawn at random with a fixed seed from the bijective test concepts; a larger draw contains the smaller
-# one. All directions use the same concepts. Scores can be compared where the target words and the tokenizer are the same; elsewhere the ranks can, since
-# a word of many tokens is easier to go on with than to begin, and the score is a mean per token.
+# one. All directions use the same concepts. Compare scores only between directions with the same target words and
+# tokenizer; elsewhere compare ranks, since the score is a mean per token and later tokens of a word are easier to
+# predict.
 
 # %%
 pairs = task.parse_pairs(source_langs, target_langs)
@@ -118,11 +122,11 @@ concepts[["pos", *task.LANGUAGES, "zipf_en"]].head(8)
 # %% [markdown]
 # ### What a distractor is
 #
-# The score of a translation is how probable the model finds it after the right word, *minus* how probable it finds the
-# same translation after nine other words. A distractor is a word of the **source** language, of the same part of speech
-# and about as frequent (Zipf within 0.75), that shares no sense with the concept in any of the dictionaries. A model
-# that merely likes a target word, whatever it is asked to translate, gains nothing. Distractors are taken from the concepts that were drawn, and where these have too few, from others of
-# the same split.
+# The score of a translation is its probability after the right word, *minus* its mean probability after nine other
+# words, the distractors. So a model that gives a target word a high probability whatever it is asked to translate gains
+# nothing. A distractor is a word of the **source** language with the same part of speech and a similar frequency (Zipf
+# within 0.75). It shares no sense with the concept in any of the dictionaries. Distractors come from the concepts that
+# were drawn or, where these are too few, from other concepts of the same split.
 
 # %%
 example_items = task.build_items(lexicon, concepts, pairs[0], seed)
@@ -132,8 +136,8 @@ with pd.option_context("display.max_colwidth", None):
 # %% [markdown]
 # ### What the model reads
 #
-# Five demonstrations, then the word. The demonstrations come from the `demo` split, which holds nouns only; they are the same
-# concepts in every direction, and differ between prompt sets.
+# The prompt has five demonstrations, then the word. The demonstrations come from the `demo` split, which holds nouns
+# only. They are the same concepts in every direction, and they differ between prompt sets.
 
 # %%
 example = task.build_prompts(lexicon, pairs[0], n_prompt_sets, seed, exclude=concepts.index)[0]
@@ -147,18 +151,26 @@ print(example.text(example_items.source_word[0]))
 # $$P(y \mid w) = \exp\Bigl(\frac{1}{K}\sum_k \frac{1}{N}\sum_i \log p(y_i \mid \text{prompt}_k, w, y_{<i})\Bigr) \qquad
 # \text{Score}(w \to y) = P(y \mid w) - \frac{1}{9}\sum_{w'} P(y \mid w').$$
 #
-# The score is the paper's; $P$ is a mean per token, not the probability of the word. Beside it stand two measures that depend less on how probability is spread over
-# synonyms: the *rank* of the true source among the ten (as top-1 and as MRR; by chance .10 and .293), and the mean
-# log-ratio of $P(y \mid w)$ to $P(y \mid w')$; and *first-token accuracy*, whether the model's own next token begins the
-# translation, which does depend on it. Into Chinese and Japanese it is too low: where the tokenizer joins a space to the word, a
-# model that would write a bare space first is counted as wrong, though the right word may follow (notebook 02 says how often).
+# The score is the paper's. $P$ is a mean per token, not the probability of the word. We add three measures:
 #
-# Gemma's pre-training data are not public, but they hold parallel text ([arXiv 2503.19786](https://arxiv.org/abs/2503.19786)). So this is a test of whether the ability is there, not of
-# whether it came without translations.
+# * the *rank* of the true source word among the ten, as top-1 and as MRR (mean reciprocal rank); by chance these are
+#   .10 and .293;
+# * the mean *log-ratio* of $P(y \mid w)$ to $P(y \mid w')$;
+# * *first-token accuracy*: whether the model's own next token begins the translation.
 #
-# The models are [Gemma 3 270M](https://ai.google.dev/gemma/terms), a multilingual model whose use is subject to the
-# Gemma Terms of Use, and SmolLM2 135M Instruct (Apache-2.0), trained almost only on English and then on instructions. Both
-# packages hold 4-bit weights, which are taken back to the dtype below.
+# The first two depend less than the score on how the model spreads probability over synonyms; first-token accuracy does
+# depend on it. First-token accuracy is also too low into Chinese and Japanese. There the tokenizer may join a space to
+# the word, and a model that would write a bare space first is counted as wrong, though the right word may follow
+# (notebook 02 says how often).
+#
+# Gemma's pre-training data are not public, but they contain parallel text
+# ([arXiv 2503.19786](https://arxiv.org/abs/2503.19786)). So this notebook tests whether the ability is there, not
+# whether it arose without translations.
+#
+# The default models are [Gemma 3 270M](https://ai.google.dev/gemma/terms), a multilingual model whose use is subject to
+# the Gemma Terms of Use, and SmolLM2 135M Instruct (Apache-2.0), trained almost only on English and then on
+# instructions. The default models' packages hold 4-bit weights, which are converted back to the dtype in the table
+# below.
 
 # %%
 lm = models.load(model, device, dtype)
@@ -167,7 +179,7 @@ facts = [lm.facts()]
 pd.DataFrame([lm.facts() | {"licence": lm.licence, "layers": lm.n_layers}]).T.rename(columns={0: "main model"})
 
 # %% [markdown]
-# The second model answers fewer questions: it is here for comparison.
+# The second model is there for comparison. By default, the comparison model is scored on fewer items.
 
 # %%
 del lm  # one model in memory at a time
@@ -178,11 +190,12 @@ facts.append(lm.facts())
 del lm
 
 # %% [markdown]
-# The third is different in kind: a small model trained from scratch on `data/corpus` and nothing else (`make pretrain`; notebook 06
-# tells how, and which words were kept from meeting there). Its pre-training documents can be counted without a guess. A model of
-# this size does not follow every prompt, so three formats are compared on demonstration words that stand in no prompt: the paper's prompt
-# (`instruction`), the same without its first line (`labels`), and bare lines (`lines`). The first of the table is used, also where the
-# intervals cannot tell them apart.
+# The third model differs in kind. It is a small model trained from scratch on `data/corpus` and nothing else
+# (`make pretrain`; notebook 06 explains how, and which pairs of words were prevented from occurring together). So its
+# training documents can be counted exactly. A model of this size does not follow every prompt. Therefore three formats
+# are compared on demonstration words that no prompt uses: the paper's prompt (`instruction`), the same without its
+# first line (`labels`), and bare lines (`lines`). The notebook uses the first format in the table, even where the
+# intervals do not distinguish the formats.
 
 # %%
 lm = models.load(known_model, device, dtype)
@@ -206,8 +219,8 @@ report.headline(ability)
 # %% [markdown]
 # ## How well do they translate?
 #
-# Rows are the language of the word, columns the language of its translation. In each cell: the mean score with its 95 %
-# bootstrap interval over concepts.
+# Rows are the language of the word, columns the language of its translation. Each cell holds the mean score with its
+# 95 % bootstrap interval over concepts.
 
 # %%
 main, second, third = (ability[ability.model == m] for m in (model, comparison_model, known_model))
@@ -220,16 +233,16 @@ display(Markdown(report.ability_sentences(second)))
 display(Markdown(report.ability_sentences(third)))
 
 # %% [markdown]
-# Some words of four directions, from the best known to the least:
+# Some words of four directions, from the highest score to the lowest:
 
 # %%
 chosen = [p for p in (("en", "fr"), ("fr", "ja"), ("zh", "fr"), ("ja", "zh")) if p in pairs] or pairs[:4]
 pd.concat([report.example_words(scores[scores.model == model], p) for p in chosen], ignore_index=True)
 
 # %% [markdown]
-# The score is a difference of probabilities: it is low when a model spreads its probability over synonyms and over
-# ways to write a word, also if it knows the word well. The ranks are less so: they say whether the translation is more
-# probable after the right word than after nine wrong ones.
+# The score is a difference of probabilities. It is low when a model spreads its probability over synonyms and over
+# spellings, even if the model knows the word well. The ranks depend less on this: they say whether the translation is
+# more probable after the right word than after nine wrong ones.
 
 # %%
 fig, axes = figures.ability_points(ability)
@@ -238,13 +251,14 @@ figures.save(fig, "01_ability_measures", ability, profile)
 # %% [markdown]
 # ## For which words?
 #
-# By part of speech, by how frequent source and target word are (thirds of the rarer one's Zipf frequency), by how many
-# tokens the target has, and with words that are written alike left out. Each model is pooled over the directions it was asked for, so
-# compare strata within a model: the comparison model has only those with English.
+# Results are shown by part of speech, by frequency (thirds of the Zipf frequency of the rarer word of the pair), by
+# number of target tokens, and by whether the two words are written alike. Each model is pooled over the directions in
+# which it was scored. So compare strata within a model: by default, the comparison model has only directions with
+# English.
 #
-# These are descriptions, not effects: all demonstrations are nouns, long and rare targets are unevenly spread over the languages, the
-# thirds are those of all models' items together, and a concept can stand in several levels, so that their n can add up to more than
-# the number of concepts.
+# These are descriptions, not effects. All demonstrations are nouns, and long and rare targets are unevenly distributed
+# over the languages. The thirds are computed on the items of all models together. One concept can occur in several
+# levels, so the n of the levels can add up to more than the number of concepts.
 
 # %%
 ability_by = pd.concat([report.stratified(scores, s, n_resamples, seed) for s in report.STRATA], ignore_index=True)
@@ -258,17 +272,20 @@ display(Markdown(report.strata_sentences(ability_by, model)))
 # %% [markdown]
 # ## What to conclude
 #
-# Numbers in this section are computed from the tables above.
+# The claim holds, as far as it can be tested here, if every Score is above zero, also between languages other than
+# English. But models may have read parallel text (Gemma's makers say theirs has), so even then the result does not say
+# how the ability arose. The numbers follow.
 
 # %%
 display(Markdown(report.task_conclusion(scores, model, comparison_model)))
 
 # %% [markdown]
-# **Compared with the paper.** The paper scores larger models on its own set of 2,000 concepts; its result tables could
-# not be obtained, so no number of theirs is set beside ours. What differs by thrift: `n_prompt_sets` prompt sets where the paper
-# has five, `n_concepts` concepts of our own, and small models with 4-bit weights (`make PROFILE=paper all` has more of
-# the first two and a larger model). What differs by design: demonstrations are seeded and never test items (the released code draws them anew for each item and drops one that equals the item), the model gets the
-# beginning-of-sequence token it expects, and intervals, ranks and strata are added.
+# **Compared with the paper.** The paper scores larger models on its own set of 2,000 concepts. Some differences save
+# computation: `n_prompt_sets` prompt sets where the paper has five, `n_concepts` concepts of our own, and default
+# models that are small and have 4-bit weights (`make PROFILE=paper all` has more of the first two and a larger model).
+# Other differences are by design. Demonstrations are seeded and are never test items; the released code draws them anew
+# for each item and drops one that equals the item. The model gets the beginning-of-sequence token that it expects.
+# Intervals, ranks and strata are added.
 #
-# **Next:** [02 · layer tracing](02_layer_tracing.ipynb), what each layer would say while the model translates. Tables
-# written here: `prompts`, `scores`, `formats`, `ability`, `ability_by` under `data/results/`.
+# **Next:** [02 · layer tracing](02_layer_tracing.ipynb) shows what each layer would say while the model translates.
+# Tables written here: `prompts`, `scores`, `formats`, `ability`, `ability_by` under `data/results/`.

@@ -17,21 +17,24 @@
 # %% [markdown]
 # # 02 · What would each layer say?
 #
-# **The claim tested here:** while a model translates a word, its middle layers hold a token that is neither the word nor
-# its translation, often an English one, and the translation wins only later (He et al.,
+# **The claim tested here:** while a model translates a word, its middle layers hold a token that is neither the word
+# nor its translation, often an English one. The translation wins only later (He et al.,
 # [arXiv 2505.16385](https://arxiv.org/abs/2505.16385), §4).
 #
-# The *logit lens* takes the residual stream after a block, where the next token is going to be the translation, and
-# puts it through the model's own last norm and unembedding, as if the network ended there. It says which token the
-# layer would give. This notebook follows one word through all layers, then all words of notebook 01; then it asks how
-# far such a lens can be trusted.
+# In these notebooks, the *middle layers* are the layers in which the lens shows which word is translated at all,
+# without the last two. In Gemma they lie late in the network; what earlier layers hold is not visible to the raw lens.
+#
+# The *logit lens* takes the residual stream after a block, at the position where the next token should be the
+# translation. It applies the model's own last norm and unembedding to it, as if the network ended there. The result is
+# the token that the layer would give. This notebook follows one word through all layers, then all words of notebook 01.
+# Then it asks how far such a lens can be trusted.
 
 # %% [markdown]
 # ## Parameters
 #
-# `followed_concept` is the word of the first figure; any of the traced concepts can stand there (the default was chosen
-# because its path is easy to read; if it was not drawn, another word is shown, and named). Texts and sentences are for the
-# second lens.
+# `followed_concept` is the word of the first figure. It can be any of the traced concepts; the default was chosen
+# because its path is easy to read. If that concept was not drawn, another is shown, and named. The parameters for texts
+# and sentences belong to the second lens.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -65,14 +68,15 @@ prompts = prompts[prompts.prompt_set < n_prompt_sets]
 # %% [markdown]
 # ## Tracing
 #
-# One pass through the model gives the residual streams of all layers; the demonstrations, which all items of a
-# direction share, are computed once. Some tokenizers put a bare space token before a Chinese or Japanese word: it is
-# given to the model, and the position after it is read.
+# One pass through the model gives the residual streams of all layers. All items of a direction share the
+# demonstrations, so these are computed once. Some tokenizers put a bare space token before a Chinese or Japanese word.
+# In that case the space token is given to the model, and the position after it is read.
 #
-# **Background.** A raw lens is full of tokens that a layer says whatever it reads. With $p_{bg}(t)$ the mean of $p(t)$
-# over the items at that layer, a token matters by $p(t)\,\log\,(p(t)/p_{bg}(t))$. The sum over the vocabulary is the
-# *information* (in nats) the layer holds on which word is being translated. It lies between 0 and the logarithm of the
-# number of items.
+# **Background.** Many tokens that the raw lens shows are the same whatever word the model reads. To correct for this,
+# let $p_{bg}(t)$ be the mean of $p(t)$ over the items at that layer. A token then matters by
+# $p(t)\,\log\,(p(t)/p_{bg}(t))$, and the token that *matters most* is the one with the largest value. The sum over the
+# vocabulary is the *information* (in nats) that the layer holds on which word is being translated. It lies between 0
+# and the logarithm of the number of items.
 
 # %%
 lm = models.load(model, device, dtype)
@@ -81,10 +85,11 @@ main_prompts = task.read_prompts(prompts, model)
 traces = [lens.trace_pairs(lm, lexicon, scores[scores.model == model], main_prompts, store)]
 
 # %% [markdown]
-# **A second lens.** Early layers may say the same in other directions of the space, and a raw lens would misread them.
-# So a linear map from each layer to the last one is fitted in closed form on running text of the corpus (ridge
-# regression, after Din et al., [arXiv 2303.09435](https://arxiv.org/abs/2303.09435)), equally many texts in each language.
-# Its test, on sentences it has not seen, comes at the end of this notebook. A tuned lens (Belrose et al.,
+# **A second lens.** Early layers may hold the same content in other directions of the space, and a raw lens would
+# misread them. So a linear map from each layer to the last one is fitted in closed form on running text of the corpus,
+# with equally many texts in each language (ridge regression, after Din et al.,
+# [arXiv 2303.09435](https://arxiv.org/abs/2303.09435)). This is the *ridge lens*. The end of this notebook tests it on
+# sentences that were not used for the fit. A tuned lens (Belrose et al.,
 # [arXiv 2303.08112](https://arxiv.org/abs/2303.08112)) learns such maps by gradient steps instead; it is not used here.
 # `.venv/bin/python tests/bench.py lens` compares the two after a short training.
 
@@ -102,9 +107,9 @@ at_answers = lens.lens_divergence(lm, lens.answer_states(lm, asked, main_prompts
 del lm
 
 # %% [markdown]
-# The second model (SmolLM2, unless another is given) and the small one whose corpus is known, by the raw lens alone. The
-# pictures below are of the main model; the others stand beside it where the text says so, and their traces are what
-# notebook 03 labels.
+# Two other models are traced by the raw lens alone: the second model (SmolLM2 by default) and the small model whose
+# corpus is known. The figures below show the main model; the others appear where the text says so. Notebook 03 labels
+# the traces of all three.
 
 # %%
 for other in (comparison_model, known_model):
@@ -119,9 +124,9 @@ display(Markdown(report_layers.blank_sentence(layers.blank_answers(raw), model))
 # %% [markdown]
 # ## One word
 #
-# The same concept in all directions, from three blocks before the first that knows the word. In each cell stands the
-# token that matters most after that block; the hue says whose word the token starts, its strength how much the layer tells.
-# White cells tell less than `min_information`.
+# The figure shows the same concept in all directions, from three blocks before the first layer that shows the word.
+# Each cell holds the token that matters most after that block. The hue says whose word the token starts; its strength
+# says how much information the layer holds. White cells hold less than `min_information`.
 
 # %%
 known = raw.concept_id.unique()
@@ -136,18 +141,18 @@ fig, ax = figures_layers.one_word(path, min_information, words)
 figures.save(fig, "02_one_word", path, profile, model)
 
 # %% [markdown]
-# Read a row from left to right; the last block is the model's answer, right or wrong. A row that turns from the colour of the source, or
-# of English, to that of the target shows the concept before the word that was asked for.
+# Read a row from left to right; the last block is the model's answer, right or wrong. A row that turns from the color
+# of the source, or of English, to that of the target shows the concept before the word that was asked for.
 #
-# One word proves nothing; from here on all words are counted.
+# One word proves nothing. From here on, all words are counted.
 
 # %% [markdown]
-# ## Where does a layer begin to know the word?
+# ## From which layer on does the lens show the word?
 #
-# Lines are means over concepts and directions into a language, bands are 95 % bootstrap intervals over concepts. The
-# dashed lines are the most there can be: with as many words as stand in the background, a layer that singled out each of
-# them would tell the logarithm of their number. They lie lower for targets before which the tokenizer sometimes puts a bare
-# space token, because words are compared only with words read at the same token.
+# Lines are means over concepts and directions into a language; bands are 95 % bootstrap intervals over concepts. The
+# dashed line is the maximum: the logarithm of the number of words compared, reached by a layer that identifies every
+# word. The maximum is lower for targets before which the tokenizer sometimes puts a bare space token, because words are
+# compared only with words read at the same token.
 
 # %%
 plain = layers.with_third(traces[traces.lens == "raw"])
@@ -160,14 +165,14 @@ pooled_information = layers.by_layer(plain, ["information"], ["model"], n_resamp
 display(Markdown(report_layers.information_sentences(pooled_information, layers.ceilings(plain, ["model"]), min_information)))
 
 # %% [markdown]
-# What a layer knows of a word by this measure is what the lens can *show*: a layer can hold the word in a form that the
-# unembedding does not read. The second lens below tests that.
+# This measure counts only what the lens can *show*. A layer can hold the word in a form that the unembedding does not
+# read. The second lens below tests that.
 #
 # ## Why a naive rule fails
 #
-# The authors' released code tells the two behaviors apart by the layer, of all layers, whose top token has the highest
-# probability (the paper's text takes intermediate layers only; notebook 03 has both). Which layer is that, and what does it
-# say? This is the rule as released; our corrected rule comes in notebook 03.
+# The authors' released code distinguishes the two behaviors by one layer: of all layers, the one whose top token has
+# the highest probability. (The paper's text uses intermediate layers only; notebook 03 has both.) Which layer is that,
+# and what does it say? This section shows the rule as released; our corrected rule comes in notebook 03.
 
 # %%
 constant = store.write("layer_constants", layers.constants(raw), facts, ["traces"])
@@ -180,11 +185,15 @@ display(Markdown(report_layers.constants_sentences(constant, first_informative))
 # %% [markdown]
 # ## Whose words do the layers name?
 #
-# For every direction: the probability that the next token starts the source word, an accepted translation, the
-# concept's English word, or its word in another language. Dotted lines are the control: the same for *another* concept
-# of the set, what a layer says when the concept is not there. Items whose source and target word can start with the
-# same token are left out; a token that starts the word in two languages counts for neither. That rule costs Chinese and
-# Japanese more than others, since they share characters: where one of them is the fourth language, its line lies too low.
+# For every direction, the figure shows the probability that the next token starts the source word, an accepted
+# translation, the concept's English word, or its word in the *fourth language*, the one that is neither source, target
+# nor English. In directions with English, two languages fit this description, and their probabilities are added. Dotted
+# lines are the control: the same probabilities for *another* concept of the set, that is, what a layer says when the
+# concept is absent.
+#
+# Items whose source and target word can start with the same token are left out. A token that starts the word in two
+# languages counts for neither. Chinese and Japanese lose most by this, since they share characters: where one of them
+# is the fourth language, its line is too low.
 
 # %%
 measures = ["information", *layers.SHARES]
@@ -197,20 +206,27 @@ figures.save(fig, "02_shares", own[own.measure.isin(layers.SHARES)], profile, mo
 display(Markdown(report_layers.control_sentence(own)))
 
 # %% [markdown]
-# Read the blue line first. A layer that tells the word apart may simply repeat it: the *source* word. Only what lies beyond that, and
-# beyond the other lines, speaks for a pivot.
+# Read the blue line first. A layer that distinguishes the word may simply repeat it: the *source* word. Only what
+# exceeds that line and the other lines is evidence for a pivot.
 
 # %% [markdown]
 # ## Does English lead on the way?
 #
-# In directions without English: in how many rightly answered words does some informative layer before the last put more
-# probability on the concept's English word than on the source word and on all accepted translations? (An answer is right
-# here when the model's top token starts an accepted translation; a bare space before a Chinese or Japanese word counts as wrong.)
-# Three comparisons: the *source* word itself, more probable than the English word and the translations; the concept's word in the
-# *fourth* language, which is neither source, target nor English: if any language would do, it leads as often; and
-# another concept's English word, the floor. Where Chinese or Japanese is the fourth language this favours English, since tokens that the two
-# share are dropped; the two directions between Chinese and Japanese, whose fourth language is French, do not have this flaw.
-# Only the first prompt set is used, so that both lenses see the same.
+# A layer is *informative* if it holds at least `min_information` nats on the word. English *leads* in a correctly
+# answered word if some informative layer before the last gives more probability to the concept's English word than to
+# the source word and to all accepted translations. How often does this happen in directions without English? (An answer
+# is right here when the model's top token starts an accepted translation; a bare space before a Chinese or Japanese
+# word counts as wrong.)
+#
+# There are three comparisons:
+#
+# * the *source* word itself, where it is more probable than the English word and the translations;
+# * the concept's word in the *fourth* language: if any language would do, it leads as often as English;
+# * another concept's English word, the floor.
+#
+# Where Chinese or Japanese is the fourth language, this favors English, since tokens that the two share are dropped.
+# The two directions between Chinese and Japanese, whose fourth language is French, do not have this flaw. Only the
+# first prompt set is used, so that both lenses see the same.
 
 # %%
 items = layers.milestones(traces[traces.prompt_set == 0], min_information)
@@ -228,10 +244,10 @@ display(Markdown(report_layers.english_sentences(whole, by_direction)))
 # %% [markdown]
 # ## When does the target win?
 #
-# The target has won after the first block from which the token that matters most starts an accepted translation, and
-# does so up to the end; it must also tell at least `min_information`. Only rightly answered words whose source and target cannot start
-# with the same token are counted, so nearly all curves end at one whatever the model does. The picture is by the raw lens; the text below
-# it has both, since the two need not agree.
+# The target has won after the first block from which the token that matters most starts an accepted translation in
+# every later block too; these blocks must also hold at least `min_information`. Only correctly answered words whose
+# source and target cannot start with the same token are counted, so nearly all curves end at one whatever the model
+# does. The figure uses the raw lens. The text below it has both lenses, since they need not agree.
 
 # %%
 curves = layers.win_curves(items[(items.model == model) & (items.lens == "raw")], raw.layer.nunique())
@@ -246,12 +262,14 @@ display(Markdown(report_layers.winner_sentences(chosen, gaps, raw.layer.nunique(
 # %% [markdown]
 # ## Can the lens be trusted?
 #
-# Left: how far what the lens says is from what the model itself says in the end, on held-out sentences in four languages.
-# Middle: the same where the answers are given, the only positions that this notebook reads (the same `n_lens_answers` concepts in every
-# direction). Right: what both lenses say of English in the directions without English; the grey control lies at zero. The two ask different
-# questions: the raw lens reads a layer as if it were the last, the ridge lens reads what of the last layer's state can already be foretold,
-# and so passes over what later layers will overwrite. What both show does not depend on the lens; where they differ, as they
-# may for English, the raw lens alone is no proof.
+# Left: the distance between what the lens says and the model's own final output, on held-out sentences in four
+# languages. Middle: the same at the answer positions, the only positions that this notebook reads (the same
+# `n_lens_answers` concepts in every direction). Right: what both lenses say of English in the directions without
+# English; the grey control lies at zero.
+#
+# The two lenses ask different questions. The raw lens reads a layer as if it were the last. The ridge lens reads what
+# can already be predicted of the last layer's state, so it misses what later layers will overwrite. A result that both
+# show does not depend on the lens. Where they differ, as they may for English, the raw lens alone is no proof.
 
 # %%
 # clusters: the four languages of a sentence; the answers of one direction
@@ -270,18 +288,16 @@ display(Markdown(report_layers.lens_sentences(kl, gains, divergence, first_infor
 
 # %% [markdown]
 # ## What to conclude
-#
-# Numbers in this section are computed from the tables above.
 
 # %%
 display(Markdown(report_layers.conclusion(store.read("layer_means"), milestones, constant, model, min_information)))
 
 # %% [markdown]
-# **Compared with the paper.** The paper traces the raw lens and takes tokens at their face value; its result tables could
-# not be obtained. What is added here: the background correction, a control concept for every share, intervals over
-# concepts, and a second lens. What the picture does *not* show is cause: that a layer could say an English word does not
-# prove that the answer goes through it. Interventions are in the second half of notebook 06.
+# **Compared with the paper.** The paper traces the raw lens and takes tokens at face value. This notebook adds the
+# background correction, a control concept for every share, intervals over concepts, and a second lens. The figures do
+# *not* show cause: that a layer could say an English word does not prove that the answer depends on it. Interventions
+# are in the second half of notebook 06.
 #
-# **Next:** [03 · behavior attribution](03_behavior_attribution.ipynb) turns these traces into the two behaviors and asks
-# whether co-occurrence in a corpus explains them. Tables written here: `traces`, `layer_constants`,
-# `layer_means`, `milestones`, `lens_divergence`.
+# **Next:** [03 · behavior attribution](03_behavior_attribution.ipynb) turns these traces into the two behaviors and
+# asks whether co-occurrence in a corpus explains them. Tables written here: `traces`, `layer_constants`, `layer_means`,
+# `milestones`, `lens_divergence`.

@@ -18,19 +18,20 @@
 # # 03 · Straight, or through a pivot?
 #
 # **The claim tested here:** a model translates some words straight from input to output and others through an
-# intermediate token, and how often the two words occur *together* in the training documents decides which (He et al.,
+# intermediate token. How often the two words occur *together* in the training documents decides which (He et al.,
 # [arXiv 2505.16385](https://arxiv.org/abs/2505.16385), §4).
 #
-# The notebook labels every item of notebook 02 by three rules, counts words and word pairs in a corpus, and asks in three
-# ways whether the counts explain the labels. At each step the paper's own way, as its released code has it, stands beside
-# ours: a reader should see what is *replication* and what is *correction*.
+# The notebook labels every item of notebook 02 by three rules, counts words and word pairs in a corpus, and tests in
+# three ways whether the counts explain the labels. At each step it shows the method of the paper's released code next
+# to ours, so that a reader sees what is *replication* and what is *correction*.
 
 # %% [markdown]
 # ## Parameters
 #
-# `counts_table` names a file or folder of counts of another corpus (`python -m semantic_pivots.count` makes them, from Dolma for example); they take the place of
-# those of `data/corpus`, which then stand among the checks. `corpus_is_own` says that the corpus counted is what the main model was trained on; it changes the words
-# of the conclusion alone. `corpus_share` takes a part of the documents (for a quick run).
+# `counts_table` names a file or folder with counts of another corpus (`python -m semantic_pivots.count` makes them, for
+# example from Dolma). They then replace the counts of `data/corpus`, which move to the checks. `corpus_is_own` says
+# that the main model was trained on the corpus that was counted; it changes only the wording of the conclusion.
+# `corpus_share` uses only a part of the documents (for a quick run).
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -68,21 +69,27 @@ pd.set_option("display.max_colwidth", 90)
 # |---|---|---|---|
 # | `released`: the authors' scripts | the layer with the highest top-1 probability, the last one included | the final prediction or a source token | pivot |
 # | `paper`: the paper's text | the same among the layers before the last | the same | pivot |
-# | `robust`: ours | among layers that tell at least 1 nat of the word, the last two left out, the token with the largest $p\log(p/p_{bg})$ | a token of the source word or of an accepted translation | pivot; wrong answers are set apart |
+# | `robust`: ours | the token with the largest $p\log(p/p_{bg})$ in layers with at least 1 nat, the last two left out | a token of the source word or of an accepted translation | pivot; wrong answers get a separate label |
 #
-# $p_{bg}$ is a token's mean probability at that layer over all items; the *information* of a layer is how far, in nats, what it says
-# of an item departs from that mean; the *ridge* lens maps a layer linearly to the last one first (notebook 02).
+# Here $p_{bg}$ is a token's mean probability at that layer over all items. The *information* of a layer is how far, in
+# nats, its output for an item departs from that mean. The *ridge* lens first maps a layer linearly to the last one
+# (notebook 02).
 #
-# Items whose source and target word can start with the same token are excluded by all three: no layer can tell them
-# apart. The released and the paper's rule never ask whether the answer is right. Right means here that the model's top
-# token starts an accepted translation.
+# All three rules exclude two kinds of items. If the source and target word can start with the same token, no layer can
+# distinguish them. If the tokenizer begins the source or the target word with only a part of a character, that token is
+# unreadable and names no word. The robust rule also excludes items without an informative layer. The released and the
+# paper's rule never ask whether the answer is right. Right means here that the model's top token starts an accepted
+# translation.
 #
-# A token such as *livres* or *tradu* is no pivot between *book* and *livre*, *traduire*. Our rule knows the inflected forms of all
-# accepted translations (`data/forms.parquet`), and pieces of them: of four letters, or of one Han character or kana at the beginning and
-# two elsewhere. The other two rules take tokens as their sources do. Misspellings and synonyms that no dictionary lists are still
-# pivots by all three, which makes the shares too high. And a rule looks at one token of one layer: an item whose strongest token is the
-# source word counts as co-occurrence even if a later layer says an English word, which makes them too low. So the shares are no bounds;
-# the *pivot mass* below does not have this fault.
+# An inflected form or a piece of the translation is not a pivot: *livres* between *book* and *livre*, or *tradu* before
+# *traduire*. Our rule knows the inflected forms of all accepted translations (`data/forms.parquet`), and pieces of
+# them. A piece must have four letters; in Chinese and Japanese, one character at the beginning of the word or two
+# elsewhere. The other two rules take tokens as their sources do.
+#
+# All three rules still count misspellings, and synonyms that no dictionary lists, as pivots. This makes the shares of
+# pivots too high. On the other hand, a rule looks at one token of one layer. An item whose strongest token is the
+# source word counts as co-occurrence even if a later layer says an English word. This makes the shares too low. So the
+# shares are no bounds; the *pivot mass* below does not have this second fault.
 
 # %%
 forms = matching.read_forms(lexicon.loc[scores.concept_id.unique()])
@@ -97,16 +104,18 @@ figures.save(fig, "03_labels", own, profile, model)
 
 # %%
 display(Markdown(report_behavior.share_sentences(own)))
+display(Markdown(report_behavior.lens_sentence(behaviors[(behaviors.model == model) & (behaviors.prompt_set == 0)])))
 
 # %% [markdown]
-# The released rule and the paper's look where the model is most sure, and there one token wins whatever the word (notebook 02). Their
-# shares, and every AUC of theirs below, are about where such a token wins.
+# The released rule and the paper's look at the layer where the model is most confident, and there one token wins
+# whatever the word (notebook 02). So their shares, and every AUC of theirs below, tell where such a token wins.
 #
-# Whose words are the pivots? The concept's word in a language that is neither source nor target, or a token that begins no form of any of
-# its words. Such a token can be an associate of the concept, but also a derivation (*softness* for *soft*), a synonym that no
-# dictionary lists, the word in a language that is not among the four (*decisión*), a short piece, or noise; so this part of the bar
-# is not evidence of a pivot in the paper's sense. Where English is the source or the target it cannot be such a language, so that the bar
-# of the directions without English is the one to read. Bars of directions with fewer than ten such items say little.
+# Whose words are the pivots? A pivot is either the concept's word in a language that is neither source nor target, or a
+# token that begins no form of any of its words. A token of the second kind can be an associate of the concept. But it
+# can also be a derivation (*softness* for *soft*), a synonym that no dictionary lists, the word in a language outside
+# the four (*decisión*), a short piece, or noise. So this part of the bar is not evidence of a pivot in the paper's
+# sense. English can be such a language only where it is neither source nor target, so the bar of the directions without
+# English is the one to read. Bars of directions with fewer than ten such items say little.
 
 # %%
 pivots = behavior.pivot_languages(labels[labels.rule == "robust"], n_resamples, seed)
@@ -118,11 +127,11 @@ if len(own):
 display(Markdown(report_behavior.language_sentences(own)))
 
 # %% [markdown]
-# Do the rules at least agree on which items are which? Cohen's kappa is 0 where they agree as often as chance would, 1
-# where they always do; intervals resample concepts. It is taken over the items that both rules call one of the two
-# behaviors, so that wrong answers, which only our rule sets apart, do not count as disagreement. Kappa also falls when one rule simply
-# says pivot more often, so the largest value that the two shares allow stands beside it, and the share of the second rule's pivots
-# that the first calls pivot too.
+# Do the rules agree on the items? Cohen's kappa is 0 where they agree as often as by chance, and 1 where they always
+# agree; intervals resample concepts. It uses only items to which both rules give one of the two behaviors, so wrong
+# answers, which only our rule separates, do not count as disagreement. Kappa also falls when one rule simply says pivot
+# more often. Therefore the table also gives the largest value that the two shares allow, and the share of the second
+# rule's pivots that the first rule calls pivot too.
 
 # %%
 agreement = behavior.agreement(labels, n_resamples, seed)
@@ -132,9 +141,10 @@ report_behavior.agreement_table(agreement)
 # %% [markdown]
 # ### Examples
 #
-# Drawn at random, one a direction, by the robust rule: what the informative layers say, one after the other. The token in ‹ › decided,
-# what follows the bar is said by later layers, of which the rule leaves out the last two. First items called co-occurrence, then items
-# called pivot; last, items that the *released* rule calls pivot, with the token that decided there.
+# These items are drawn at random, at most one per direction. The first two tables follow the robust rule and show the
+# tokens of the informative layers in order. The token in ‹ › decided. Tokens after the bar come from later layers, of
+# which the rule leaves out the last two. The first table has items called co-occurrence, the second items called pivot.
+# The third has items that the *released* rule calls pivot, with the token that decided.
 
 # %%
 robust = labels[(labels.model == model) & (labels.rule == "robust")]
@@ -151,9 +161,10 @@ naive.assign(**{"after block": naive.layer + 1, "token that decided": naive.text
 # %% [markdown]
 # ### Without a threshold
 #
-# A label throws much away. The *pivot mass* does not: of all the probability that the informative layers give to tokens
-# beyond the background, it is the share that is neither the source word's nor an accepted translation's. Right answers only. Inflected
-# forms and later pieces of the two words count as neither here, so this is an upper bound.
+# A label discards much information. The *pivot mass* does not. Of all the probability that the informative layers give
+# to tokens beyond the background, it is the share that belongs neither to the source word nor to an accepted
+# translation. Only right answers are used. Inflected forms and later pieces of the two words count as neither here, so
+# this is an upper bound.
 
 # %%
 mass = behavior.mass_by_direction(behavior.pivot_mass(of_model), n_resamples, seed)
@@ -167,18 +178,21 @@ display(Markdown(report_behavior.mass_sentence(mass)))
 # %% [markdown]
 # ## Counting words and pairs
 #
-# The corpus in `data/corpus` (licences and sources in `data/README.md`) has documents in one language and mixed ones.
-# A document counts for a word if it holds it as a whole word, whatever the letter case; for a pair if it holds both. So `n_source`,
-# `n_target` and `n_both` are the documents with the source word, the target word, and both; `log_` is the logarithm of one more.
-# The counts are exact, of the main word in its dictionary form: plurals and conjugated forms are other words (but a
-# Japanese verb in する counts by its stem). Chinese and Japanese are written without spaces, so there a word counts wherever
-# its characters stand, also inside a longer word.
+# The corpus in `data/corpus` (licenses and sources in `data/README.md`) has documents in one language and mixed ones. A
+# document counts for a word if it holds it as a whole word, whatever the letter case. It counts for a pair if it holds
+# both words; we then say that the two words *meet* in it. So `n_source`, `n_target` and `n_both` are the documents with
+# the source word, the target word, and both; `log_` is the logarithm of one more. The counts are exact, of the main
+# word in its dictionary form. Plurals and conjugated forms are other words (but a Japanese verb in する counts by its
+# stem). Chinese and Japanese are written without spaces, so there a word counts wherever its characters occur, also
+# inside a longer word.
 #
-# **These are proxy counts** (but where `counts_table` names counts of the model's own documents). What a model such as Gemma was trained on is not public in full. Our corpus can
-# only say how often words meet in *some* text of these languages.
+# **These are proxy counts**, unless `counts_table` names counts of the model's own documents. The training data of a
+# model such as Gemma are not fully public. Our corpus can only say how often words meet in *some* text of these
+# languages.
 
 # %% [markdown]
-# Millions of characters by source and language, the ten largest sources (*mixed*: documents that hold several languages):
+# Millions of characters by source and language, for the ten largest sources (*mixed*: documents that hold several
+# languages):
 
 # %%
 overview = corpus.overview().pivot_table(index="source", columns="lang", values="characters", aggfunc="sum", fill_value=0, sort=False).div(1e6)
@@ -203,9 +217,10 @@ figures.save(fig, "03_meetings", meetings, profile)
 display(Markdown(report_behavior.meeting_sentence(meetings, counts)))
 
 # %% [markdown]
-# Three more counts of `data/corpus` serve as checks. *By language*, a word counts only in text of its own language, so that French
-# "table" does not count in an English document. *Any translation* counts all accepted translations as the word. *With dictionary*, dictionary entries are added as documents; they come
-# from the sources of the lexicon itself, so that this one is circular and shows only how far one can be misled.
+# Three more counts of `data/corpus` serve as checks. *By language*: a word counts only in text of its own language, so
+# that French "table" does not count in an English document. *Any translation*: all accepted translations count as the
+# word. *With dictionary*: dictionary entries are added as documents. They come from the sources of the lexicon itself,
+# so this count is circular and shows only how large the error can become.
 
 # %%
 by_language = cooccurrence.count_documents(files, vocabulary, by_language=True, cache=cache)
@@ -223,10 +238,11 @@ store.write("cooccurrence", all_counts, None, ["lexicon", "corpus", "corpus_dict
 # %% [markdown]
 # ## Are pairs that meet more often translated better?
 #
-# This needs no label. The first panel correlates $P(y \mid w)$ with the pair's count. But frequent words are translated
-# better *and* meet more often, whatever the model learned from. Grey is what remains when the pair counts are shuffled
-# among words of like frequency; the second panel holds the counts of both words fixed. The grey band is two-sided, the test asks
-# whether the value lies above the shuffled ones; in the second panel they need not be centred at zero.
+# This question needs no label. The first panel correlates $P(y \mid w)$ with the pair's count. But frequent words are
+# translated better *and* meet more often, whatever the model learned from. The grey bar shows what remains when the
+# pair counts are shuffled among words of similar frequency. The second panel holds the counts of both words fixed. The
+# grey bar is two-sided; the test asks whether the value lies above the shuffled ones. In the second panel the shuffled
+# values need not be centered at zero.
 
 # %%
 lengths = scores.drop_duplicates(["model", "source_lang", "target_lang", "concept_id"])
@@ -247,19 +263,22 @@ fig, axes = figures_behavior.scatter(items)
 figures.save(fig, "03_scatter", items, profile, model)
 
 # %% [markdown]
-# Each dot is a word; orange are the medians of the words that never meet and of four equal parts of those that do.
+# Each dot is a word. Orange marks are the medians of the words that never meet and of four equal parts of those that
+# do.
 #
-# ## Do the counts tell the two behaviors apart?
+# ## Do the counts distinguish the two behaviors?
 #
-# The AUC is the chance that an item called co-occurrence has a higher count than one called pivot; .5 is chance, and if
-# the paper's account holds it should lie above. Ties count half. Intervals resample concepts, and the p-value comes from
-# shuffling pair counts among words of like frequency: what is left of frequency inside such a group is regressed out first.
-# Directions with fewer than ten items of a behavior are left out of figure and ranges.
-# One thing no test on counts can mend: if the counts of the single words are themselves a poor measure of how common the
-# words were in the model's own training, a part of frequency stays in the pair count and can look like an effect.
+# The AUC is the probability that an item called co-occurrence has a higher count than one called pivot. Chance is .5,
+# and under the paper's account it should lie above. Ties count half. Intervals resample concepts. The p-value comes
+# from shuffling pair counts among words of similar frequency; the frequency differences that remain inside such a group
+# are first regressed out. Directions with fewer than ten items of a behavior are left out of figure and ranges.
 #
-# Over all directions, an item of fr → zh and one of zh → fr share a pair count. So concepts, not items, are resampled and
-# shuffled there.
+# One problem remains that no test on counts can solve. The counts of the single words may be a poor measure of how
+# common the words were in the model's own training. Then a part of frequency stays in the pair count and can look like
+# an effect.
+#
+# Items of fr → zh and zh → fr share a pair count. So the test over all directions resamples and shuffles concepts, not
+# items.
 
 # %%
 settings = {"n_resamples": n_resamples, "n_permutations": n_permutations, "seed": seed}
@@ -274,9 +293,9 @@ figures.save(fig, "03_auc", own, profile, model)
 display(Markdown(report_behavior.auc_sentences(own, delta[delta.model == model])))
 
 # %% [markdown]
-# **Beyond word frequency.** A logistic model that knows the counts of the single words, the tokens of the target, the
-# part of speech and the direction predicts the label; what does it gain when it is told the pair's count? Models are
-# judged on concepts they were not fitted on.
+# **Beyond word frequency.** A logistic model predicts the label from the counts of the single words, the number of
+# target tokens, the part of speech and the direction. How much does it gain from the pair's count? Models are judged on
+# concepts on which they were not fitted.
 
 # %%
 report_behavior.delta_table(delta)
@@ -287,11 +306,11 @@ fig, axes = figures_behavior.roc(curves)
 figures.save(fig, "03_roc", curves, profile, model)
 
 # %% [markdown]
-# The same as a regression over all directions, with standard errors clustered by concept: odds ratios of co-occurrence
-# behavior for one standard deviation more (`n_target_tokens`: tokens of the word; `pos_n` and `pos_v`: noun or verb
-# instead of adjective). An odds ratio of 1 is no relation. The direction is in the model (its terms are
-# not listed), so that a difference between directions cannot pass for one between words. A term whose values separate the
-# two behaviors completely has no finite odds ratio, and the table says so.
+# The same question as a regression over all directions, with standard errors clustered by concept. The table gives odds
+# ratios of co-occurrence behavior for one standard deviation more (`n_target_tokens`: tokens of the word; `pos_n` and
+# `pos_v`: noun or verb instead of adjective). An odds ratio of 1 means no relation. The direction is in the model (its
+# terms are not listed), so that a difference between directions is not mistaken for one between words. A term whose
+# values separate the two behaviors completely has no finite odds ratio, and the table says so.
 
 # %%
 regression = attribution.regression(labels[labels.model == model], counts, covariates)
@@ -299,8 +318,10 @@ store.write("regression", regression, None, ["behaviors", "cooccurrence"])
 report_behavior.regression_table(regression)
 
 # %% [markdown]
-# And with the other ways of counting (where `counts_table` is given, they are to be compared with the line *data/corpus*). If the first line of a rule changed much in the second, string identity and not
-# co-occurrence would be behind it; if in the third, the choice of one translation; if in the last, circularity would pay.
+# The next table repeats the AUC with the other ways of counting. (If `counts_table` is given, compare them with the
+# rows *data/corpus*.) A large change between the main count and *by language* would point to string identity rather
+# than co-occurrence. A large change to *any translation* would point to the choice of one translation. A higher value
+# *with dictionary* would come from circularity.
 
 # %%
 some = labels[(labels.model == model) & labels.rule.isin(["released", "robust"])]
@@ -312,10 +333,11 @@ report_behavior.ablation_table(aucs[(aucs.model == model) & aucs.rule.isin(["rel
 # %% [markdown]
 # ## Replication and correction, side by side
 #
-# The released code differs from the paper's text and from usual practice in three ways: it takes log 0 as 0, so that
-# pairs that never meet and pairs that meet once are one; it steps through the ROC curve item by item, so that the order of
-# tied items in the file moves the result; and in its newest version the predictor is the count of the *target word*, not
-# of the pair. The figure shows its value, how far the order of ties alone could move it, and the corrected one.
+# The released code differs from the paper's text and from usual practice in three ways. It takes log 0 as 0, so that
+# pairs that never meet and pairs that meet once get the same value. It steps through the ROC curve item by item, so
+# that the order of tied items in the file changes the result. In its newest version the predictor is the count of the
+# *target word*, not of the pair. The figure shows its value, how far the order of ties alone could move it, and the
+# corrected value.
 
 # %%
 released = replication.replication_table(labels[labels.model == model], counts, covariates, **settings)
@@ -329,10 +351,11 @@ display(Markdown(report_behavior.replication_sentences(released)))
 # %% [markdown]
 # ## Does it depend on a choice?
 #
-# Every rule has settings: how many layers to leave out at the end, how much a layer must tell, whether wrong answers
-# count, which lens, which demonstrations. The curve asks the same question under all of them. A point is one way to label
-# the items, with its 95 % interval; the grey line at it is the AUC that shuffled pair counts would have, what the
-# frequency of the words and the direction alone give. A result that stands only in one corner of the curve is a result about that corner.
+# Every rule has settings: how many layers to leave out at the end, how much information a layer must hold, whether
+# wrong answers count, which lens, which demonstrations. The specification curve asks the same question under all of
+# them. A point is one way to label the items, with its 95 % interval. The grey dash next to it is the AUC of shuffled
+# pair counts, that is, what the frequency of the words and the direction alone give. A result that holds only in one
+# corner of the curve is a result about that corner.
 
 # %%
 curve = specification.curve(traces[traces.model == model], counts, n_resamples // 4, n_permutations // 5, seed)
@@ -346,12 +369,13 @@ display(Markdown(report_behavior.curve_sentences(curve)))
 # %% [markdown]
 # ## The same where the corpus is known
 #
-# All counts above are proxies, or of documents that are not here. For one model they need not be: the small one of notebook 01 was trained on a corpus that is
-# here, document by document (`data/corpus`, with some documents taken apart as notebook 06 tells). So the whole question
-# is asked again with *true* counts, of the corpus as it stood when the model read from it: all documents in several languages, where words of two
-# languages meet, and in each epoch a part of the others. But the test can only speak if the model translates: how
-# many of its answers are right, and how many of these are left, stands first. With none left the robust rule says nothing, and the other
-# two label a model that mostly answers wrongly.
+# All counts above are proxies, or come from documents that are not in this repository. The exception is the small model
+# of notebook 01. Its training corpus is here, document by document (`data/corpus`, with some documents split as
+# notebook 06 explains). So this section repeats the whole test with *true* counts, of the corpus from which the model
+# read. It read all documents in several languages, where words of two languages meet, and in each epoch a part of the
+# others. The test is informative only if the model translates. So the first line says how many of its answers are
+# right, and how many of these are left for the robust rule. If none is left, the robust rule says nothing, and the
+# other two rules label a model that mostly answers wrongly.
 
 # %%
 severance, manifest = experiment.read_severance(), experiment.read_manifest()
@@ -375,24 +399,30 @@ display(Markdown(report_behavior.correlation_sentences(known_correlation)))
 display(Markdown(report_behavior.auc_sentences(known_aucs, known_delta)))
 
 # %% [markdown]
-# What a meeting *does* is another question than what goes with it. Notebook 06 answers it by lot.
+# These are correlations. Notebook 06 asks what a meeting *causes*, by a randomized experiment.
 #
 # ## What to conclude
 #
-# Numbers in this section are computed from the tables above.
+# The specification curve distinguishes settings *on right answers only* from settings *on all answers*. Counts that
+# distinguish the labels only when wrong answers are included may tell which answers are right, rather than which way
+# the model took.
 
 # %%
 final = (shares[shares.model == model], aucs[aucs.model == model], delta[delta.model == model])
 display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own, counts_table)))
 
 # %% [markdown]
-# **The model whose documents are known** is the small one of the section before; the robust rule labels none of its answers, so what is still
-# needed is a stronger model with a known corpus. Of the rules above, *released* and *paper* do not ask whether an answer is right.
+# **The model whose documents are known.** The claim needs a model with known documents that also answers many words
+# correctly. The small model of the section above has known documents, but by default the robust rule labels none of its
+# answers. The documents of the main model are known only where `corpus_is_own` is set; otherwise a stronger model with
+# a known corpus is still needed. Of the rules above, *released* and *paper* do not ask whether an answer is right.
 #
-# **Compared with the paper.** It reports AUCs for OLMo with Dolma counts; its result tables could not be obtained, so no
-# number of theirs stands here. `make PROFILE=paper all` runs the same notebooks on OLMo, with counts of this
-# repository's corpus as proxies again, or with those of Dolma where `make count` was run on it and `counts_table` names the result.
+# **Compared with the paper.** It reports AUCs for OLMo with Dolma counts. Its result tables could not be obtained, so
+# this notebook quotes none of its numbers. `make PROFILE=paper all` runs the same notebooks on OLMo. Its counts are
+# again proxies from this repository's corpus, or those of Dolma where `make count` was run on Dolma and `counts_table`
+# names the result.
 #
-# **Next:** [04 · pivot discovery](04_pivot_discovery.ipynb) looks for the pivots themselves. Tables written here: `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`,
-# `pivot_mass_by_direction`, `cooccurrence`, `correlation`, `attribution`, `delta_auc`, `regression`, `replication`,
-# `specifications`, `known_attribution`, `known_delta_auc`, `known_correlation`.
+# **Next:** [04 · pivot discovery](04_pivot_discovery.ipynb) looks for the pivots themselves. Tables written here:
+# `behaviors`, `behavior_shares`, `pivot_languages`, `agreement`, `pivot_mass_by_direction`, `cooccurrence`,
+# `correlation`, `attribution`, `delta_auc`, `regression`, `replication`, `specifications`, `known_attribution`,
+# `known_delta_auc`, `known_correlation`.

@@ -17,20 +17,24 @@
 # %% [markdown]
 # # 04 · The pivots: found in documents, seen in the layers
 #
-# **The claim tested here:** two words that seldom meet are linked by *semantic pivots*, words that stand in documents with the one and in
-# documents with the other; the model passes through them, and the better a pair is linked, the better it is translated (He et al.,
-# [arXiv 2505.16385](https://arxiv.org/abs/2505.16385), §5).
+# **The claim tested here:** two words that seldom meet in one document are linked by *semantic pivots*: words that
+# co-occur with the one in some documents and with the other in others. The model goes through these pivots, and the
+# better a pair is linked, the better it is translated (He et al., [arXiv 2505.16385](https://arxiv.org/abs/2505.16385),
+# §5).
 #
-# The notebook looks for such words in the corpus, for every concept and direction; says of each what it is; looks in every layer whether the
-# model gives them any probability, against control words like them; and asks whether they explain the tokens of
-# notebook 03 and the scores of notebook 01. Whether the model *needs* them is for notebook 06.
+# The notebook looks for such words in the corpus, for every concept and direction, and gives each a type. It measures
+# in every layer whether the model gives them any probability, compared with similar control words. Then it asks whether
+# they explain the tokens of notebook 03 and the scores of notebook 01. Whether the model *needs* them is the question
+# of notebook 06.
 
 # %% [markdown]
 # ## Parameters
 #
-# `linked_concept` and `linked_pair` choose the word that is shown in full; any concept of notebook 01 can stand there (the default was chosen because it is easy to read). A word is looked at if it stands in at
-# least `min_docs` documents; `top` words are ranked; `shrinkage` is κ below; `max_false` is how many wrong words the association filter may let pass, judged on `n_demonstrations` concepts.
-# `n_traced` concepts are looked at in the layers, each beside `n_control_sets` control sets.
+# `linked_concept` and `linked_pair` choose the word that is shown in full. Any concept of notebook 01 will do; the
+# default was chosen because it is easy to read. A word is used if it occurs in at least `min_docs` documents. `top`
+# words are ranked, and `shrinkage` is κ below. `max_false` is the share of wrong words that the association filter may
+# let pass, judged on `n_demonstrations` concepts. `n_traced` concepts are traced in the layers, each with
+# `n_control_sets` control sets.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -73,9 +77,10 @@ pd.set_option("display.max_colwidth", 160)
 # %% [markdown]
 # ## Every word of the corpus
 #
-# The corpus is cut into words, Chinese and Japanese by a dictionary (jieba's; IPADIC through MeCab), and for every word it is noted in which
-# documents it stands, in text of its own language. The words of the lexicon are sought as in notebook 03, whole words in any letter case, here in text of their own language only. `corpus_share` takes a part of the documents
-# (for a quick run).
+# The corpus is cut into words, Chinese and Japanese by a dictionary (jieba's; IPADIC through MeCab). For every word we
+# record in which documents it occurs, in text of its own language. The words of the lexicon are found as in notebook
+# 03, as whole words in any letter case, but here only in text of their own language. `corpus_share` uses only a part of
+# the documents (for a quick run).
 
 # %%
 cache = models.cache_directory() / "words"
@@ -86,9 +91,10 @@ documents = pivots.word_documents(files, vocabulary, cache)
 display(Markdown(report_pivots.index_sentence(index)))
 
 # %% [markdown]
-# Two sets of concepts are looked at: those scored in notebook 01, however rare, and, for the layers, those whose words
-# of all four languages stand in enough documents (scored ones first, then others of the `test` split at random), so that every
-# direction is seen on the same concepts. The words of the second set are more frequent than words in general, so its results hold for frequent words only.
+# There are two sets of concepts. The first holds the concepts scored in notebook 01, however rare. The second, for the
+# layers, holds concepts whose words of all four languages occur in enough documents (scored ones first, then others of
+# the `test` split at random). So every direction is measured on the same concepts. The words of the second set are more
+# frequent than words in general, so its results hold for frequent words only.
 
 # %%
 scored = list(dict.fromkeys(scores.concept_id))
@@ -99,18 +105,20 @@ display(Markdown(f"{len(scored)} concepts are scored, {len(traced)} traced, {len
 # %% [markdown]
 # ## From documents to pivots
 #
-# For a source word $w$ and a target word $y$ a candidate $z$ is any word of any language that stands with each of them in some document, forms of the two words left out:
-# inflections, other scripts or letter cases, strings that begin alike, and the like of another language (*nation* for *nation*). With $df(z, w)$ the documents that hold both, $n_w$
-# those that hold $w$, and $N$ all documents:
+# For a source word $w$ and a target word $y$, a candidate $z$ is any word of any language that co-occurs with each of
+# them in some document. Forms of the two words are left out: inflections, other scripts or letter cases, strings that
+# begin alike, and similar forms in another language (*nation* for *nation*). Let $df(z, w)$ be the number of documents
+# that hold both $z$ and $w$, $n_w$ the number that hold $w$, and $N$ the number of all documents.
 #
-# - **the paper's ranking:** $\min_{w,y}\; df(z, w)/n_w - df(z)/N$, the frequency of $z$ beside the word less its frequency anywhere;
-# - **ours:** $\min_{w,y}\; \mathrm{NPMI}(z, w)\cdot df(z, w)/(df(z, w) + \kappa)$, which does not grow with the frequency of $z$; the factor draws pairs seen a few
-#   times towards 0.
+# - **The paper's ranking:** $\min_{w,y}\; df(z, w)/n_w - df(z)/N$, the frequency of $z$ in documents with the word
+#   minus its frequency anywhere.
+# - **Our ranking:** $\min_{w,y}\; \mathrm{NPMI}(z, w)\cdot df(z, w)/(df(z, w) + \kappa)$, which does not grow with the
+#   frequency of $z$. The factor shrinks pairs that were seen only a few times towards 0.
 #
-# A word that stands with everything has a high frequency beside any word; a word seen three times in all can have a perfect NPMI by accident. The first ranking is
-# prone to the one, plain NPMI to the other, and κ is there for the latter.
+# A word that occurs everywhere has a high frequency next to any word, which misleads the first ranking. A word seen
+# three times in all can have a perfect NPMI by accident, which misleads plain NPMI; κ corrects for this.
 #
-# The paper takes up to 2,000 documents a word; here all count. Both measures are symmetric in $w$ and $y$.
+# The paper takes up to 2,000 documents per word; here all documents count. Both measures are symmetric in $w$ and $y$.
 
 # %%
 variants = spellings.Spellings(index.words, spellings.han_variants(lexicon))
@@ -124,15 +132,17 @@ def discover(concepts, arrange=lambda v: v):
 found, word_counts = discover(looked_at)
 
 # %% [markdown]
-# Documents differ in what they are about, so a word of a cookbook stands with every other word of the cookbook. NPMI asks how much more often than
-# their frequencies would give, and the smaller of the two values whether that holds on *both* sides: a word that only ever stands with the target word
-# links nothing.
+# Documents differ in topic, so a word of a cookbook co-occurs with every other word of the cookbook. NPMI measures how
+# much more often two words co-occur than their frequencies would give. The smaller of the two values says whether that
+# holds on *both* sides: a word that only ever co-occurs with the target word links nothing.
 #
-# **Which of them are associated?** A word in the first fifty need not mean anything: with few documents, some words always come first. So two thresholds
-# are set, on the demonstration concepts, which are never tested. The null are *mismatched pairs*: a word of one concept and a word of
-# another language for another concept, searched in the same way. At most `max_false` of what is found for such pairs may pass, and
-# among all pairs of thresholds that keep to this, the one that lets most accepted translations pass is taken. The two measures are the
-# association above and the similarity in the model's unembedding (mean cosine with the two words, the mean of each language taken off).
+# **Which of them are associated?** A word among the first fifty need not be associated with anything: where documents
+# are few, some words always come first. So two thresholds are set, on the demonstration concepts, which are never
+# tested. The null consists of *mismatched pairs*: a word of one concept and a word of another concept in another
+# language, searched in the same way. At most a share `max_false` of what is found for such pairs may pass. Among all
+# pairs of thresholds that satisfy this, we take the one that lets most accepted translations pass. The two measures are
+# the association above and the similarity in the model's unembedding (the mean cosine with the two words, with the mean
+# of each language subtracted).
 
 # %%
 lm = models.load(model, device, dtype)
@@ -169,9 +179,10 @@ display(Markdown(report_pivots.coverage_sentences(coverage)))
 # %% [markdown]
 # ### One word in full
 #
-# What was found, the documents behind it, and, if the concept is among the traced, what the layers make of it. The documents are the shortest that hold the pivot and
-# the word, if possible not the other word as well: so one sees two texts that know nothing of each other, and the word that links them; where there is none, the line says so. Chinese and
-# Japanese words count inside longer ones as well.
+# This section shows what was found, the documents behind it, and, if the concept was traced, what the layers show of
+# it. The documents are the shortest that hold the pivot and the word, if possible without the other word. So one sees
+# two separate texts, and the word that links them; where there is no such text, the line says so. Chinese and Japanese
+# words also count inside longer ones.
 
 # %%
 concept, pair = linked_concept, tuple(linked_pair.split("-"))
@@ -194,8 +205,9 @@ display(Markdown(report_pivots.quote_lines(quotes.read_quotes(files, shown))))
 # %% [markdown]
 # ### Other words, drawn at random
 #
-# At most one concept for each direction, among those with at least three pivots. Where the corpus knows a word from one source only, its pivots are that source's
-# vocabulary: a game's, a manual's, a set of sample sentences about two people. Nothing was picked or left out.
+# The table shows at most one concept per direction, among those with at least three pivots. Where only one source of
+# the corpus has a word, its pivots are the vocabulary of that source: a game, a manual, a set of sample sentences about
+# two people. Nothing was selected or left out by hand.
 
 # %%
 report_pivots.pivot_examples(table, 12, seed)
@@ -203,8 +215,10 @@ report_pivots.pivot_examples(table, 12, seed)
 # %% [markdown]
 # ## The paper's ranking against ours
 #
-# The question is not which ranking is prettier but which of them finds what there is to find. Both are taken before the association filter, and both after the forms of the two words were left out. A common word is one in more than 2 % of all documents. The third panel asks how early a ranking has the concept's
-# own word in a language that is neither source nor target, as a dictionary has it: the most pivot-like pivot there could be.
+# The question is which ranking finds the pivots that exist. Both are compared before the association filter, and after
+# the forms of the two words were left out. A common word is one in more than 2 % of all documents. The third panel asks
+# how early a ranking lists the concept's own word in a language that is neither source nor target, as given in a
+# dictionary. No word could be a clearer pivot.
 
 # %%
 compared = report_pivots.ranking_table(pivots.ranking_agreement(table, index), n_resamples, seed)
@@ -218,8 +232,11 @@ display(Markdown(report_pivots.ranking_sentences(compared)))
 # %% [markdown]
 # ## What the pivots are
 #
-# Is a pivot another language's word for the same thing, or a word from the same scene? The paper does not say; it makes a difference for what a model could do with it. A word that passes has its type by rule, in this order: without a letter, *number*; a word of the source or of the target language; elsewhere English or third-language,
-# and there an *accepted translation* of the concept, in any form, or an *associate*.
+# Is a pivot another language's word for the same thing, or a word from the same scene? The paper does not say, but it
+# matters for what a model could do with it. A rule gives each word that passes a type, in this order: without a letter,
+# *number*; a word of the source or of the target language; elsewhere English or *third-language* (here a language that
+# is neither source, target nor English), and there an *accepted translation* of the concept, in any form, or an
+# *associate*.
 
 # %%
 counts = report_pivots.type_counts(table, coverage)
@@ -232,14 +249,21 @@ display(Markdown(report_pivots.type_sentences(counts)))
 # %% [markdown]
 # ## In the layers
 #
-# At the position that predicts the target, the probability of all tokens that can start a pivot is summed, after every block, and beside it that of the source word and of the accepted
-# translations; each token counts once, and not for a pivot if it can start one of the two words. All traced items are in, whether the model answers them rightly or not. A token that
-# begins pivots of several types counts for the first of: English translation, third-language translation, English associate, third-language associate, word of the source or target language; but one
-# that can begin an English translation and a third-language one counts for neither. As in notebook 02 the raw lens is corrected for what a layer says of any word: Σ max(0, p − p_bg) with p_bg the mean over the items.
+# At the position that predicts the target, we sum the probability of all tokens that can start a pivot, after every
+# block. We do the same for the source word and the accepted translations. Each token counts once, and not for a pivot
+# if it can start one of the two words. All traced items are used, whether the model answers them correctly or not.
 #
-# **Two nulls.** *Matched control sets:* in place of every pivot token one of its nearest tokens in corpus frequency and norm of
-# the unembedding, of the same script and with or without a space before it as the pivot, none of a word of the concept. *Another concept's pivots,* same direction. The *middle layers* are those that know the word
-# on average (1 nat), the last two left out.
+# A token that begins pivots of several types counts for the first of: English translation, third-language translation,
+# English associate, third-language associate, word of the source or target language. But one that can begin both an
+# English translation and a third-language one counts for neither. As in notebook 02, the raw lens is corrected for what
+# a layer says of any word: Σ max(0, p − p_bg), with p_bg the mean over the items.
+#
+# **Two nulls.** *Matched control sets:* every pivot token is replaced by one of its nearest tokens in corpus frequency
+# and norm of the unembedding. This token has the same script, and a space before it if the pivot token has one; it
+# starts no word of the concept. *Another concept's pivots:* those of the same direction.
+#
+# The *middle layers* are those in which the raw lens shows the word at all (1 nat on average), without the last two.
+# For Gemma they lie late in the network; what earlier layers hold is not visible to the raw lens.
 
 # %%
 facts = pivot_controls.token_facts(lm, index)
@@ -262,8 +286,9 @@ figures.save(fig, "04_layers", curves[curves.lens == "corrected"], profile, mode
 display(Markdown(report_pivots.layer_sentences(curves)))
 
 # %% [markdown]
-# The same without the correction, and logarithmic, so that the nulls can be seen. Whatever a layer says of every word stands here too, for pivots and controls
-# alike. A lens reads little below the layers that know the word (notebook 02), so the left half says little.
+# The same without the correction, on a logarithmic scale, so that the nulls are visible. What a layer says of every
+# word is included here too, for pivots and controls alike. The lens reads little before the layers that show the word
+# (notebook 02), so the left half says little.
 
 # %%
 fig, axes = figures_pivots.layers(curves, "raw", log=True)
@@ -276,7 +301,8 @@ figures.save(fig, "04_standing_out", summary, profile, model)
 display(Markdown(report_pivots.standing_out_sentences(summary)))
 
 # %% [markdown]
-# Does a layer that names a pivot go with a right answer? And how much of what the layers say of neither word is a word that was found in the documents?
+# Are answers right more often when a layer names a pivot? And of what the layers give to neither word, how much belongs
+# to words that were found in the documents?
 
 # %%
 traces = store.read("traces")
@@ -285,7 +311,8 @@ answers = store.write("pivot_answers", pivot_evidence.by_answer(mass, scores, n_
 display(Markdown(report_pivots.answer_sentences(answers, pivot_evidence.found_share(mass, traces, middle, n_resamples, seed))))
 
 # %% [markdown]
-# The word of above once more, in the layers. An English word in the middle does not mean that the answer comes out right; the line below the figure says whether it does.
+# The word shown in full above, now in the layers. An English word in the middle does not mean that the answer is right;
+# the line below the figure says whether it is.
 
 # %%
 own = mass[(mass.concept_id == concept) & (mass.source_lang == pair[0]) & (mass.target_lang == pair[1]) & (mass.lens == "corrected")]
@@ -300,10 +327,12 @@ else:
 # %% [markdown]
 # ## English, or semantic?
 #
-# By the paper the pivot is whatever word links the two, English or not; by others ([arXiv 2402.10588](https://arxiv.org/abs/2402.10588)) the middle layers of such models think in
-# English. In directions without English the two can be told apart: which types carry the mass, and is the English word ahead of the concept's word in the
-# other third language? Types have different numbers of tokens, so each is held against its own control sets, and compared per token as well. Only mass on pivots that were found in documents
-# is looked at; notebook 03 has the English word's part of all that the layers say.
+# In the paper the pivot is whatever word links the two, English or not. Others
+# ([arXiv 2402.10588](https://arxiv.org/abs/2402.10588)) hold that the middle layers of such models work in English.
+# Directions without English can distinguish the two accounts. Which types carry the mass? And does the English word get
+# more than the concept's word in the third language? Types have different numbers of tokens, so each is compared with
+# its own control sets, and also per token. Only mass on pivots that were found in documents is used; notebook 03 has
+# the English word's part of all that the layers say.
 
 # %%
 carriers = store.write("pivot_type_mass", pivot_evidence.type_mass(mass, n_resamples, seed), None, ["pivot_mass"])
@@ -322,8 +351,9 @@ display(Markdown(report_pivots.carrier_sentences(carriers, contrasts)))
 # %% [markdown]
 # ## Are the tokens called pivots among them?
 #
-# Notebook 03 calls an item *pivot* by a token that a layer says. If the account is right, such tokens should be words that the documents know as pivots of the
-# concept: more often than they are pivots of another concept of the same direction.
+# Notebook 03 calls an item *pivot* because of a token that a layer says. If the paper's account is right, such tokens
+# should be pivots of the concept in the documents too. They should be so more often than they are pivots of another
+# concept of the same direction.
 
 # %%
 behaviors = store.read("behaviors")
@@ -339,10 +369,14 @@ display(Markdown(report_pivots.label_sentences(hits)))
 # %% [markdown]
 # ## Do pivots make the translation better?
 #
-# The paper fits $P(y \mid w) \sim k_1 \log n_{both} + k_2\,\mathrm{pivots}$. Frequent words have more of both, so here the counts of the two words, the tokens of the target, part of speech
-# and direction are in the regression too; errors are clustered by concept; and each coefficient stands beside its null, in which what word frequency leaves of the predictor is given another sign, concept by
-# concept. Pivots are measured in three ways: as support in the documents, the associations with both words summed over the pivots, in documents that hold **one word only** (where both
-# stand, the pair count has its say already) and in all; and as mass in the middle layers.
+# The paper fits $P(y \mid w) \sim k_1 \log n_{both} + k_2\,\mathrm{pivots}$. Frequent words have more of both. So here
+# the regression also includes the counts of the two words, the number of target tokens, part of speech and direction;
+# errors are clustered by concept. Each coefficient is shown with its null. For the null, we take the part of the
+# predictor that word frequency does not explain, and flip its sign at random, concept by concept.
+#
+# Pivots are measured in three ways. The first two are *support in the documents*, the associations with both words
+# summed over the pivots: in documents that hold **one word only** (where both occur, the pair count already covers
+# them), and in all documents. The third is mass in the middle layers.
 
 # %%
 all_counts = store.read("cooccurrence")
@@ -358,23 +392,28 @@ if len(bins):
 display(Markdown(report_pivots.regression_sentences(regression)))
 
 # %% [markdown]
-# A coefficient is no cause: words that are linked well in the documents may be easy for other reasons, and mass in the layers is part of the model's way to its answer.
+# Several rows can be significant by permutation while their interval includes zero; such rows are not counted as found.
+# A coefficient is also no proof of a cause. Words that are linked well in the documents may be easy for other reasons,
+# and mass in the layers is part of the model's way to its answer.
 #
 # ## What to conclude
-#
-# Numbers in this section are computed from the tables above.
 
 # %%
 display(Markdown(report_pivots.conclusion(compared, summary, contrasts, hits, regression, model)))
 
 # %% [markdown]
-# **What this can and cannot say.** The corpus is not what the main model was trained on: it says which words *some* text links, and many of its aligned texts are mixed documents in which
-# translations stand side by side, so that translations are easier to find here than on the web. Tokens are first tokens: a pivot of several tokens is known by
-# its beginning. A layer can hold what no lens reads, and a lens can show what no later layer uses; only an intervention tells, and that is the second half of notebook 06.
+# **What this can and cannot say.** The corpus is not what the main model was trained on: it says which words *some*
+# text links. Many of its aligned texts are mixed documents that hold translations side by side, so translations are
+# easier to find here than on the web. Only first tokens are used: a pivot of several tokens is recognized by its
+# beginning. A layer can hold what no lens reads, and a lens can show what no later layer uses. Only an intervention can
+# decide this; that is the second half of notebook 06.
 #
-# **Compared with the paper.** The paper's own result tables were not at hand, so none of its numbers stands beside ours. Its steps were followed: documents of both words,
-# background taken off, the smaller of the two, fifty words, an association filter, curves over layers, a regression. What differs is said where it differs: whole words, NPMI beside it,
-# thresholds set on other concepts, types, and a null for each claim.
+# **Compared with the paper.** We followed its steps: documents of both words, background subtracted, the smaller of the
+# two values, fifty words, an association filter, curves over layers, a regression. Differences are named where they
+# occur: whole words, NPMI next to the paper's measure, thresholds set on other concepts, types, and a null for each
+# claim.
 #
-# **Next:** [06 · causal tests](06_causal_tests.ipynb) takes pivots out of the layers. Tables written here: `pivots`, `pivot_coverage`, `pivot_thresholds`, `pivot_rankings`, `pivot_types`,
-# `pivot_mass`, `pivot_curves`, `pivot_summary`, `pivot_answers`, `pivot_type_mass`, `pivot_contrasts`, `pivot_labels`, `pivot_regression`.
+# **Next:** [05 · dataset reconstruction](05_dataset_reconstruction.ipynb); notebook 06 removes the pivots from the
+# layers. Tables written here: `pivots`, `pivot_coverage`, `pivot_thresholds`, `pivot_rankings`, `pivot_types`,
+# `pivot_mass`, `pivot_curves`, `pivot_summary`, `pivot_answers`, `pivot_type_mass`, `pivot_contrasts`, `pivot_labels`,
+# `pivot_regression`.
