@@ -415,8 +415,6 @@ display(Markdown(report_transfer.missing_sentence([n for n in larger_profiles if
 
 # %% [markdown]
 # ## What to conclude
-#
-# Numbers in this section are computed from the tables above.
 
 # %%
 display(Markdown(report_transfer.conclusion(contrasts, larger, again, spelled, final)))

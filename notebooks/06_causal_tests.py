@@ -677,8 +677,6 @@ display(Markdown(report_claims.LEGEND), report_claims.claims_view(claims), Markd
 
 # %% [markdown]
 # ## What to conclude
-#
-# Numbers in this section are computed from the tables above.
 
 # %%
 display(Markdown(report_causal.verdict(fixed, whole) + " " + report_causal.manipulation_sentence(pooled)))
