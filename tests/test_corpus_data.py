@@ -42,6 +42,7 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd]")
 sys.path.insert(0, str(DATA / "build"))
 from deduplicate import Needles  # noqa: E402
 from extract_base import fold  # noqa: E402
+from tatoeba_sentences import numbers_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,14 @@ def test_corrected_licenses_name_documents(corpus, dictionary):
     for row in pd.read_csv(DATA / "licenses" / "corrections.tsv", sep="\t").itertuples():
         named = documents[documents.doc_id.str.startswith(row.prefix)]
         assert row.recorded in set(named.license) and row.recorded != row.correct, row.prefix
+
+
+def test_a_sentence_of_several_numbers_is_the_one_that_its_translation_names():
+    numbers = {"en": {"Hello.": [4, 7], "Yes.": [1, 2]}, "ja": {"やあ。": [7], "今日は。": [4]}}
+    segments = [{"lang": "en", "n_chars": 11}, {"lang": "ja", "n_chars": 3}]
+    assert numbers_of("Hello.\nYes.\nやあ。", segments, numbers) == [7, 1]
+    with pytest.raises(KeyError, match="no sentence of Tatoeba: 'No.' \\(en\\)"):
+        numbers_of("No.", [{"lang": "en", "n_chars": 3}], numbers)
 
 
 def test_the_authors_of_every_tatoeba_document_can_be_found(corpus):
