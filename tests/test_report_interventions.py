@@ -112,7 +112,7 @@ def test_sentences_follow_the_results(results):
         and ("is not shown; the null" in use) != expected
         and ("what is not shared with the target matters" in use) == expected
     )
-    assert ("so later blocks use what was taken out" in use) == expected and ("so a use by later blocks is not shown" in use) != expected
+    assert ("so later blocks use what was removed" in use) == expected and ("so a use by later blocks is not shown" in use) != expected
     patched = report_interventions.patch_sentences(curves, crossings)
     assert ("At this position the language comes first" in patched) != expected and "between blocks 6 and 13" in patched
     steering = report_interventions.steering_sentences(found, shares)

@@ -15,7 +15,7 @@ from .report import short_name
 
 __all__ = ["ablation", "blocks", "doses", "patches", "steering", "summary", "SPAN_STYLE"]
 
-# color, marker and name of whose span is taken out
+# color, marker and name of whose span is removed
 SPAN_STYLE = {
     "english": (COLORS[1], "o", "English forms"),
     "discovered": (COLORS[3], "D", "discovered pivots"),
@@ -67,7 +67,7 @@ def _points(ax: Axes, rows: pd.DataFrame, order: list[str], shift: float, prefix
 
 
 def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """Change of the target's log-odds when a span is taken out, by direction: pivots and controls (left), and the differences (right).
+    """Change of the target's log-odds when a span is removed, by direction: pivots and controls (left), and the differences (right).
 
     Args:
         effects: of ``effects.effects``, one model.
@@ -128,7 +128,7 @@ def blocks(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             _layers(ax, own, "", SPAN_STYLE[span])
         _layers(ax, rows[(rows.what == "english") & (rows.control == "matched")], "control", CONTROL_STYLE["matched"], mfc="white")
         ax.axhline(0, color="0.5", ls="--", lw=1)
-        ax.set(title=title, xlabel="taken out after block")
+        ax.set(title=title, xlabel="removed after block")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("change of log-odds (nats)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=8)
@@ -136,7 +136,7 @@ def blocks(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
 
 
 def doses(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """Left: by number of directions taken out. Right: how far the whole output moves, on the item itself, another word, and running text."""
+    """Left: by number of directions removed. Right: how far the whole output moves, on the item itself, another word, and running text."""
     fig, axes = plt.subplots(1, 2, figsize=(9, 2.9), layout="constrained")
     rows = effects[(effects.kind == "number of directions") & (effects.direction == "all") & (effects.control == "matched")].sort_values("n_directions")
     span = rows.what.iloc[0] if len(rows) else "english"
@@ -145,7 +145,7 @@ def doses(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         error = [mean - low, high - mean]
         axes[0].errorbar(rows.n_directions, mean, yerr=error, fmt=f"-{style[1]}", ms=5, color=style[0], mfc=fill or style[0], lw=1.3, label=style[2])
     axes[0].axhline(0, color="0.5", ls="--", lw=1)
-    axes[0].set(xlabel="directions taken out, the most frequent first", ylabel="change of log-odds (nats)", xticks=sorted(rows.n_directions.unique()))
+    axes[0].set(xlabel="directions removed, the most frequent first", ylabel="change of log-odds (nats)", xticks=sorted(rows.n_directions.unique()))
     places = {"kl own": "the item\nitself", "kl other": "another\nword", "kl text": "running\ntext"}
     rows = effects[effects.kind.isin(places) & (effects.direction == "all") & (effects.control == "matched")].set_index("kind")
     for shift, prefix, style, fill in ((-0.1, "", SPAN_STYLE[span], None), (0.1, "control_", CONTROL_STYLE["matched"], "white")):
@@ -173,7 +173,7 @@ def patches(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         for cell, style in enumerate(CELL_STYLE):
             _layers(ax, curves[(curves.kind == kind) & (curves.measure == f"p_{cell}")], "", style)
         ax.set_title(KIND_TITLES[kind], fontsize=8.5)
-        ax.set_xlabel("put in after block")
+        ax.set_xlabel("patched in after block")
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.tick_params(labelbottom=True)
     for ax in unused:
@@ -215,9 +215,9 @@ def steering(effects: pd.DataFrame, shares: pd.DataFrame) -> tuple[Figure, np.nd
 
 
 def summary(effects: pd.DataFrame, curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """What breaks what, at which block: spans taken out after one block (left), states put in after one block (right); a row a model.
+    """What breaks what, at which block: spans removed after one block (left), states patched in after one block (right); a row a model.
 
-    Dotted lines are the shares where nothing is put in.
+    Dotted lines are the shares where nothing is patched in.
     """
     models = list(dict.fromkeys(effects.model))
     fig, axes = plt.subplots(len(models), 2, figsize=(10, 2.7 * len(models) + 0.5), layout="constrained", squeeze=False)
@@ -227,16 +227,16 @@ def summary(effects: pd.DataFrame, curves: pd.DataFrame) -> tuple[Figure, np.nda
             _layers(left, rows[(rows.what == span) & rows.control.isin(["", "matched"])], "", SPAN_STYLE[span])
         _layers(left, rows[(rows.what == "english") & (rows.control == "matched")], "control", CONTROL_STYLE["matched"], mfc="white")
         left.axhline(0, color="0.5", ls="--", lw=1)
-        left.set(title=f"{short_name(model)}: taken out", ylabel="change of log-odds (nats)")
+        left.set(title=f"{short_name(model)}: removed", ylabel="change of log-odds (nats)")
         own = curves[(curves.model == model) & (curves.kind == "both")]
         for measure, style in (("language", (COLORS[3], "D", "the other language")), ("concept", (COLORS[1], "s", "the other concept"))):
             _layers(right, own[own.measure == measure], "", style)
             none = curves[(curves.model == model) & (curves.kind == "none") & (curves.measure == measure)]
             right.axhline(none["mean"].iloc[0], color=style[0], ls=":", lw=1.2)
-        right.set(title="put in: another concept's run into English", ylabel="share that follows it", ylim=(-0.03, 1.03))
+        right.set(title="patched in: another concept's run into English", ylabel="share that follows it", ylim=(-0.03, 1.03))
         for ax in (left, right):
             ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    for ax, name in zip(axes[-1], ("taken out after block", "put in after block")):
+    for ax, name in zip(axes[-1], ("removed after block", "patched in after block")):
         ax.set_xlabel(name)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
     fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8)

@@ -202,7 +202,7 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
                 ]
                 told.append(f"{name} {', '.join(numbers)} (n = {found[0].n} concepts)")
         verdict = True if hurts and harms(beside, alpha) and used else None if hurts else False
-        rows.append(("The translation depends on the pivot", FOLLOWS, "pivots taken out at the pivot layers", "; ".join(told), verdict, "06"))
+        rows.append(("The translation depends on the pivot", FOLLOWS, "pivots removed at the pivot layers", "; ".join(told), verdict, "06"))
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both):
         number = f"concept from block {_block(both.layer.concept)}, language from block {_block(both.layer.language)}"
@@ -210,7 +210,7 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
             (
                 "First the concept, then the target language",
                 OTHERS,
-                "states of another run put in at the answer position, right after the language's name",
+                "states of another run patched in at the answer position, right after the language's name",
                 number,
                 True if both.high["concept − language"] < 0 else "open",
                 "06",

@@ -104,7 +104,7 @@ def direction_sentences(compared: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     )
     if ahead["Mᵀu"] < ahead["Mᵀ(u − ū)"]:
         text += (
-            f"Had the shared part been taken out with the rest, another concept's words would have seemed to matter more than the own in {n - ahead['Mᵀu']} directions: "
+            f"Had the shared part been removed with the rest, another concept's words would have seemed to matter more than the own in {n - ahead['Mᵀu']} directions: "
             "what all tokens share says how probable a script or a language is, not a word."
         )
     return table, text
@@ -162,12 +162,12 @@ def later_blocks(effects: pd.DataFrame, alpha: float = 0.05) -> str:
     said = [f"they add to the loss after {', '.join(more)}"] * bool(more) + [f"they make up for a part of it after {', '.join(less)}"] * bool(less)
     return (
         f"What later blocks add, beyond what they add for matched tokens, block by block (n = {int(rows.n.min())} concepts, Holm over the blocks): {each}. "
-        f"So {' and '.join(said) if said else 'that they use what was taken out is not shown'}; the null is matched tokens, not directions of the same geometry."
+        f"So {' and '.join(said) if said else 'that they use what was removed is not shown'}; the null is matched tokens, not directions of the same geometry."
     )
 
 
 def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str:
-    """Whether later blocks use what was taken out, or the target merely shares a direction with it."""
+    """Whether later blocks use what was removed, or the target merely shares a direction with it."""
     whole, direct, later = (
         effect_row(effects, kind=k, what="english", control="matched", layer=layer)
         for k in ("one block", "one block, directly", "one block, through later blocks")
@@ -197,20 +197,20 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
         shown = sum(harms(r, alpha) for r in rest)
         by = ", by both controls" if len(told) > 1 else ""
         end = (
-            f"so later blocks use what was taken out{by}"
+            f"so later blocks use what was removed{by}"
             if shown == len(told)
-            else "so that later blocks use what was taken out is shown by one control and not by the other"
+            else "so that later blocks use what was removed is shown by one control and not by the other"
             if shown
             else "so a use by later blocks is not shown"
         )
         said.append(
-            f"After the last block nothing follows that could use them: taken out there alone, they change it by {lost}. All pivot blocks add {_added(told)}, {end}."
+            f"After the last block nothing follows that could use them: removed there alone, they change it by {lost}. All pivot blocks add {_added(told)}, {end}."
         )
     return " ".join(said)
 
 
 def beyond_the_last(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
-    """A span taken out after the last block alone, and what all pivot blocks lose more, by control."""
+    """A span removed after the last block alone, and what all pivot blocks lose more, by control."""
     last, found = effects.layer[effects.kind == "one block"].max(), {}
     for control, name in (("matched", "matched tokens"), ("transplanted", "directions of the same geometry")):
         rows = effect_row(effects, kind="one block", what=span, control=control, layer=last), effect_row(effects, kind=BEYOND_LAST, what=span, control=control)
@@ -244,7 +244,7 @@ def word_table(followed: pd.DataFrame) -> pd.DataFrame:
         {
             "from": followed.source_word,
             "to": followed.target_word,
-            "taken out": [", ".join(t.strip() for t in x) or "–" for x in followed.taken_out],
+            "removed": [", ".join(t.strip() for t in x) or "–" for x in followed.taken_out],
             "says before": [t.strip() or "␣ (blank)" for t in followed.before],
             "says after": [t.strip() or "␣ (blank)" for t in followed.after.fillna("–")],
             "log-odds": followed.clean.map("{:.1f}".format),
@@ -299,7 +299,7 @@ def patch_sentences(curves: pd.DataFrame, crossings: pd.DataFrame) -> str:
     if len(same):
         low = same.loc[same["mean"].idxmin()]
         text += f"The control, the same item after other demonstrations, leaves the own translation at {mean_text(low)} or more."
-    return f"{text} States were put in after the blocks {', '.join(str(int(la) + 1) for la in sorted(curves[curves.kind == 'both'].layer.unique()))}."
+    return f"{text} States were patched in after the blocks {', '.join(str(int(la) + 1) for la in sorted(curves[curves.kind == 'both'].layer.unique()))}."
 
 
 def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
