@@ -8,6 +8,7 @@ shows a sentence, its translations and who wrote them. Run from the repository r
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def main() -> None:
             documents.append(doc_id)
             sentences.append(numbers_of(text, segments, numbers))
     table = pa.table({"doc_id": documents, "ja_sentence_ids": pa.array(sentences, pa.list_(pa.int32()))})
-    pq.write_table(table, DATA / "licenses" / "tatoeba.parquet", compression="zstd")
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    fetch.write_atomic(DATA / "licenses" / "tatoeba.parquet", buffer.getvalue())
     print(f"{len(documents)} documents, {len({n for s in sentences for n in s})} Japanese sentences")
 
 
