@@ -104,7 +104,12 @@ figures.save(fig, "03_labels", own, profile, model)
 
 # %%
 display(Markdown(report_behavior.share_sentences(own)))
-display(Markdown(report_behavior.lens_sentence(behaviors[(behaviors.model == model) & (behaviors.prompt_set == 0)])))
+
+# %% [markdown]
+# The share of pivot by the three lenses, and in the directions without English alone:
+
+# %%
+report_behavior.lens_table(behaviors[(behaviors.model == model) & (behaviors.prompt_set == 0)])
 
 # %% [markdown]
 # The released rule and the paper's look at the layer where the model is most confident, and there one token wins
@@ -233,7 +238,8 @@ display(Markdown("".join(report_behavior.incomplete(c.failed) for _, c in varian
 variants = [cooccurrence.cooccurrence_table(c, name).assign(complete=c.complete) for name, c in variants]
 variants += [ours.assign(corpus="data/corpus")] if counts_table else []
 all_counts = pd.concat([counts, *variants], ignore_index=True)
-store.write("cooccurrence", all_counts, None, ["lexicon", "corpus", "corpus_dictionary"]).groupby("corpus", sort=False)[["n_docs", "n_both"]].mean().round(1)
+inputs = ["lexicon", "corpus", "corpus_dictionary"] + (["counts_table"] if counts_table else [])
+store.write("cooccurrence", all_counts, None, inputs).groupby("corpus", sort=False)[["n_docs", "n_both"]].mean().round(1)
 
 # %% [markdown]
 # ## Are pairs that meet more often translated better?

@@ -153,8 +153,9 @@ def test_pivot_languages_are_shares_of_the_pivots():
 
 def test_shares_are_told_by_lens_and_without_english():
     labels = behavior.label_items(pd.DataFrame([*PIVOT, *STRAIGHT])).assign(model="m", lens="raw")
-    text = report_behavior.lens_sentence(pd.concat([labels, labels.assign(lens="ridge", label="cooccurrence")]))
+    table = report_behavior.lens_table(pd.concat([labels, labels.assign(lens="ridge", label="cooccurrence")]))
     robust = labels[labels.rule == "robust"]
-    assert report_behavior.pivot_share(robust, n=False) == f"{(robust.label == 'pivot').mean():.2f}"
-    assert "by the ridge lens *released* 0.00" in text and text.count(", without English") == 6
-    assert report_behavior.pivot_share(robust[robust.label == "wrong"]) == "–"
+    assert report_behavior.pivot_share_text(robust, n=False) == f"{(robust.label == 'pivot').mean():.2f}"
+    assert table.lens.tolist() == ["raw", "raw", "ridge", "ridge"] and table.directions.tolist() == 2 * ["all", "without English"]
+    assert table.robust[0] == report_behavior.pivot_share_text(robust) and table.released[2].startswith("0.00 [")
+    assert report_behavior.pivot_share_text(robust[robust.label == "wrong"]) == "–"

@@ -1,8 +1,11 @@
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from semantic_pivots import lens, task
+from semantic_pivots import interventions, lens, models, task
+from semantic_pivots.models import rows_at_once
+from semantic_pivots.scoring import log_probabilities
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +62,21 @@ def test_residuals_are_the_hidden_states(tiny_model, setting):
 def test_batches_are_as_large_as_keys_and_values_allow(tiny_model, setting, monkeypatch):
     prompt, items = setting
     words = items.source_word.tolist(), items.target_word.tolist()
-    whole, _ = lens.answer_residuals(tiny_model, prompt, *words)
+    sequences, _ = interventions.answer_sequences(tiny_model, prompt, *words)
+    whole = (
+        lens.answer_residuals(tiny_model, prompt, *words)[0],
+        log_probabilities(tiny_model, prompt, *words),
+        interventions.read_answers(tiny_model, sequences),
+    )
     prefix = tiny_model.prefill(list(range(5, 15)))
     row = sum(k[:, :, 0].nbytes + v[:, :, 0].nbytes for k, v in prefix) * (10 + 2)  # one row: the prefix and two tokens of its own
-    monkeypatch.setattr(lens, "CACHE_BYTES", 3 * row)
-    assert lens.rows_in_cache(prefix, 2) == 3 and lens.rows_in_cache(prefix, 3) == 2
-    monkeypatch.setattr(lens, "CACHE_BYTES", 1)
-    assert lens.rows_in_cache(prefix, 2) == 1 and lens.rows_in_cache([], 2) >= 1
-    torch.testing.assert_close(lens.answer_residuals(tiny_model, prompt, *words)[0], whole)
+    monkeypatch.setattr(models, "CACHE_BYTES", 3 * row)
+    assert rows_at_once(prefix, 2, 100) == 3 and rows_at_once(prefix, 3, 100) == 2 and rows_at_once(prefix, 2, 4) == 2 and rows_at_once([], 2, 100) == 50
+    monkeypatch.setattr(models, "CACHE_BYTES", 1)
+    assert rows_at_once(prefix, 2, 100) == 1
+    torch.testing.assert_close(lens.answer_residuals(tiny_model, prompt, *words)[0], whole[0])
+    np.testing.assert_allclose(log_probabilities(tiny_model, prompt, *words).log_p, whole[1].log_p, atol=1e-5)
+    torch.testing.assert_close(interventions.read_answers(tiny_model, sequences).states, whole[2].states)
 
 
 @pytest.mark.parametrize(("block_items", "rows"), [(512, 32), (2, 32), (512, 1), (2, 11)])

@@ -32,6 +32,7 @@ __all__ = [
     "Store",
     "atomic_path",
     "input_files",
+    "files_at",
     "literals",
     "results_folder",
     "figures_folder",
@@ -133,8 +134,12 @@ def input_files(name: str, profile: str) -> list[Path]:
     """Files behind the name of an input: one of :data:`COMMITTED`, or a table of results."""
     if name in COMMITTED:
         return sorted(p for p in (ROOT / "data").glob(COMMITTED[name]) if p.is_file())
-    path = results_folder(profile) / f"{name}.parquet"
-    return [path] if path.is_file() else []
+    return files_at(results_folder(profile) / f"{name}.parquet")
+
+
+def files_at(path: Path) -> list[Path]:
+    """A file, or the files of a folder; empty if there is neither."""
+    return [p for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.is_file()]
 
 
 def literals(names: dict[str, object]) -> dict[str, object]:
@@ -235,13 +240,15 @@ class Store:
 
         Args:
             models: facts of the models that made it (``LanguageModel.facts``); those of the tables it was made from if not given.
-            inputs: names of the inputs it was made from; their checksums are kept.
+            inputs: names of the inputs it was made from, or of parameters that name a file or folder; their checksums are kept.
 
         Raises:
             ArtifactError: if a column is missing or the file cannot be written.
         """
         _checked(name, table, self.path(name))
-        sums = {i: [sha256_file(p) for p in input_files(i, self.profile)] for i in inputs or []}
+        # an input can also be a parameter that names a file, or a folder of files, of the user's own
+        own = {i: files_at(ROOT / str(self.parameters[i])) if i in self.parameters else input_files(i, self.profile) for i in inputs or []}
+        sums = {i: [sha256_file(p) for p in files] for i, files in own.items()}
         known = self.manifest()["tables"]
         inherited = {canonical(m): m for i in inputs or [] for m in known.get(i, {}).get("models", [])}
         models = list(inherited.values()) if models is None else models

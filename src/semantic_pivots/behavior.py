@@ -51,6 +51,11 @@ class Layers:
         return self["top1_is_accepted"][:, -1].astype(bool)
 
     @property
+    def usable(self) -> np.ndarray:
+        """Whether the layers can tell source word and translation apart: they begin with different tokens, both readable, [n]."""
+        return ~self.overlap & self.readable
+
+    @property
     def overlap(self) -> np.ndarray:
         """Whether source and target word can start with the same token, [n]."""
         return self["overlap"][:, 0].astype(bool)
@@ -182,7 +187,7 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for name, rule in RULES.items():
         layer, label, which = rule(layers)
-        label = np.where(layers.overlap | ~layers.readable, "excluded", label)
+        label = np.where(layers.usable, label, "excluded")
         columns = {k: _at(layers[f"{which}_{k}"], layer) for k in ("token", "text")}
         parts.append(layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which)))
         parts[-1] = parts[-1].assign(correct=layers.correct, readable=layers.readable)
@@ -366,6 +371,6 @@ def specifications(
     for rule, k, m, c in [*settings, ("released", None, None, False), ("paper", None, None, False)]:
         _, label, _ = robust(layers, k, m, c) if rule == "robust" else RULES[rule](layers)
         name = f"robust k={k} i≥{m} {'right only' if c else 'all'}" if rule == "robust" else rule
-        label = np.where(layers.overlap | ~layers.readable, "excluded", label)
+        label = np.where(layers.usable, label, "excluded")
         parts.append(layers.items.assign(specification=name, rule=rule, exclude_last=k, min_information=m, check=c, label=label))
     return pd.concat(parts, ignore_index=True)

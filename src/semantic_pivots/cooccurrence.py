@@ -21,7 +21,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,16 +109,12 @@ def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cac
         ValueError: if a language tag is unknown, or ``by_language`` is asked of a document that does not tell its language.
     """
     path = Path(path)
-    try:
+    with _damage_named(path):
         key = [sha256_file(path), matcher.vocabulary.digest, by_language, VERSION, unicodedata.unidata_version] if cache else None
         kept = Path(cache) / f"{path.stem}-{sha256_text(canonical(key))[:24]}.npz" if cache else None
         if kept and (incidence := _load(kept, len(matcher.vocabulary))):
             return incidence
         parts = [_batch_incidence(b, path, matcher, by_language) for b in _batches(path, by_language)]
-    except CorpusError as error:
-        raise DamagedShard(str(error)) from error
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedShard(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
     matrices = [p.matrix for p in parts] or [sparse.csr_array((0, len(matcher.vocabulary)), dtype=bool)]
     incidence = Incidence(sparse.vstack(matrices, format="csr"), sum(p.n_null for p in parts))
     if kept:
@@ -125,6 +122,17 @@ def shard_incidence(path: Path, matcher: Matcher, by_language: bool = False, cac
             matrix = incidence.matrix
             np.savez(temporary, indptr=matrix.indptr, indices=matrix.indices.astype(np.int32), n_null=np.int64(incidence.n_null))
     return incidence
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turns what goes wrong in reading a shard into an error that names it."""
+    try:
+        yield
+    except CorpusError as error:
+        raise DamagedShard(str(error)) from error
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedShard(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
 
 
 def _load(path: Path, n_words: int) -> Incidence | None:
@@ -249,6 +257,12 @@ class Counts:
         """Whether every shard was counted."""
         return not self.failed
 
+    @classmethod
+    def none(cls, vocabulary: Vocabulary) -> Counts:
+        """Counts of no document."""
+        n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
+        return cls(vocabulary, 0, np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64), 0, (), 0)
+
     def plus(self, other: Counts) -> Counts:
         """Counts of this and of other documents."""
         return Counts(
@@ -280,31 +294,23 @@ def count_documents(
         ValueError: if there are no shards, or a language tag is wrong.
     """
     shards, matcher = list_shards(shards), Matcher(vocabulary)
-    n_lang, n_concepts = len(vocabulary.languages), len(vocabulary.concept_ids)
-    n_word, n_both = np.zeros((n_lang, n_concepts), np.int64), np.zeros((n_lang, n_lang, n_concepts), np.int64)
-    n_docs = n_null = n_fresh = 0
-    failed = []
+    total = Counts.none(vocabulary)
     with ThreadPoolExecutor(workers or min(WORKERS, os.cpu_count() or 1)) as pool:
         try:
             for found in progress(pool.map(lambda path: _count_shard(path, matcher, by_language, cache), shards), "counting documents", len(shards)):
-                if isinstance(found, tuple):
-                    failed.append(found)
-                    continue
-                n_docs, n_null, n_fresh = n_docs + found.n_docs, n_null + found.n_null, n_fresh + found.n_fresh
-                n_word += found.n_word
-                n_both += found.n_both
+                total = total.plus(found)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return Counts(vocabulary, n_docs, n_word, n_both, n_null, tuple(failed), n_fresh)
+    return total
 
 
-def _count_shard(path: Path, matcher: Matcher, by_language: bool, cache: Path | None) -> Counts | tuple[str, str]:
-    """Counts of one shard; of a damaged one its name and what is wrong."""
+def _count_shard(path: Path, matcher: Matcher, by_language: bool, cache: Path | None) -> Counts:
+    """Counts of one shard; of a damaged one nothing but its name and what is wrong."""
     try:
         incidence = shard_incidence(path, matcher, by_language, cache)
     except DamagedShard as error:
-        return path.name, str(error)
+        return replace(Counts.none(matcher.vocabulary), failed=((path.name, str(error)),))
     return _incidence_counts(incidence, matcher.vocabulary)
 
 
@@ -317,16 +323,11 @@ def shard_counts(path: Path, matcher: Matcher) -> Counts:
     Raises:
         DamagedShard: if it cannot be read or lacks ``text``.
     """
-    total = None
-    try:
+    total = Counts.none(matcher.vocabulary)
+    with _damage_named(path):
         for batch in _batches(path, False):
-            found = _incidence_counts(_batch_incidence(batch, path, matcher, False), matcher.vocabulary)
-            total = found if total is None else total.plus(found)
-    except CorpusError as error:
-        raise DamagedShard(str(error)) from error
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedShard(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
-    return total or _incidence_counts(Incidence(sparse.csr_array((0, len(matcher.vocabulary)), dtype=bool), 0), matcher.vocabulary)
+            total = total.plus(_incidence_counts(_batch_incidence(batch, path, matcher, False), matcher.vocabulary))
+    return total
 
 
 def _incidence_counts(incidence: Incidence, vocabulary: Vocabulary) -> Counts:

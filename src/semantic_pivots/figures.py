@@ -26,7 +26,7 @@ __all__ = ["COLORS", "drawable", "use_style", "save", "zipf_histograms", "abilit
 # Okabe and Ito's palette: told apart with any colour vision, and by lightness in print
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 NATIVE = {"fr": "français", "zh": "中文", "ja": "日本語"}
-FONT_PACKAGE, FONT_FILE = "noto-cjk-sans-jp-regular", "NotoSansCJKjp-Regular.otf"
+FONT_PACKAGE, FONT_FILE, FONT_NAME = "noto-cjk-sans-jp-regular", "NotoSansCJKjp-Regular.otf", "packaged Noto Sans CJK JP"
 
 
 @functools.cache
@@ -37,8 +37,9 @@ def _cjk_font() -> str | None:
     except importlib.metadata.PackageNotFoundError:
         files = []
     for file in files:
-        font_manager.fontManager.addfont(file.locate())
-        return font_manager.FontProperties(fname=file.locate()).get_name()
+        # under a name of its own: a system with the same family would draw what is bold with its bold, another one with this regular
+        font_manager.fontManager.ttflist.append(font_manager.FontEntry(fname=str(file.locate()), name=FONT_NAME, weight=400))
+        return FONT_NAME
     known = {f.name for f in font_manager.fontManager.ttflist}
     return next((n for n in ("Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei") if n in known), None)
 

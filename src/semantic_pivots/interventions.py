@@ -23,7 +23,7 @@ from torch import Tensor
 
 from . import tokens
 from .lens import capture_blocks
-from .models import VOCABULARY_SLICE, LanguageModel, ModelError
+from .models import VOCABULARY_SLICE, LanguageModel, ModelError, rows_at_once
 from .task import Prompt
 
 __all__ = ["Answers", "read_answers", "answer_sequences", "run_on", "token_directions", "spans", "without", "log_odds", "odds_of", "RANK_TOLERANCE"]
@@ -105,11 +105,11 @@ def read_answers(lm: LanguageModel, sequences: Sequence[Sequence[int]]) -> Answe
     prefix = lm.prefill(list(sequences[0][:shared]))
     own = [len(s) - shared for s in sequences]
     longest, embed = max(own), lm.network.get_submodule(lm.family.body).get_input_embeddings()
-    rows_at_once = max(1, BATCH_TOKENS // longest)
+    most = rows_at_once(prefix, longest, BATCH_TOKENS)
     states, lines = [], []
     with capture_blocks(lm) as outputs:
-        for start in range(0, len(sequences), rows_at_once):
-            part = sequences[start : start + rows_at_once]
+        for start in range(0, len(sequences), most):
+            part = sequences[start : start + most]
             ids = torch.tensor([[*s[shared:], *[0] * (shared + longest - len(s))] for s in part], device=lm.device)
             embeds = embed(ids).float()
             causal = torch.ones(longest, longest, dtype=torch.bool, device=lm.device).tril()
@@ -117,7 +117,7 @@ def read_answers(lm: LanguageModel, sequences: Sequence[Sequence[int]]) -> Answe
             positions = torch.arange(shared, shared + longest, device=lm.device).expand(len(part), -1)
             past = [(k.expand(len(part), -1, -1, -1), v.expand(len(part), -1, -1, -1)) for k, v in prefix]
             cache = _body(lm, embeds, _mask(visible), positions, past).past_key_values
-            rows, last = torch.arange(len(part), device=lm.device), torch.tensor(own[start : start + rows_at_once], device=lm.device) - 1
+            rows, last = torch.arange(len(part), device=lm.device), torch.tensor(own[start : start + most], device=lm.device) - 1
             states.append(torch.stack([embeds[rows, last], *(o[rows, last].float() for o in outputs)], 1))
             lines.append([(layer.keys[:, :, shared:-1].clone(), layer.values[:, :, shared:-1].clone()) for layer in cache.layers])
     joined = [(torch.cat([p[la][0] for p in lines]), torch.cat([p[la][1] for p in lines])) for la in range(lm.n_layers)]

@@ -22,7 +22,7 @@ from torch import Tensor
 from . import tokens
 from .artifacts import Store
 from .fingerprint import module_code
-from .models import VOCABULARY_SLICE, LanguageModel, matmul_precision
+from .models import VOCABULARY_SLICE, LanguageModel, matmul_precision, rows_at_once
 from .progress import progress
 from .scoring import run_trees
 from .task import LANGUAGES, Prompt
@@ -31,7 +31,6 @@ __all__ = ["capture_blocks", "answer_residuals", "lens_logits", "trace_items", "
 __all__ += ["text_residuals", "answer_states"]
 
 BATCH_TOKENS = 8192
-CACHE_BYTES = 2 << 30  # of keys and values that a batch may hold, the prefix of every row among them
 BLOCK_ITEMS = 512  # items whose probabilities over the whole vocabulary are held at a time
 ROWS = 32  # of them, rows worked on at a time
 EXCESS = ("source", "accepted", "en")  # sets whose probability beyond the background is kept as well
@@ -76,24 +75,13 @@ def answer_residuals(lm: LanguageModel, prompt: Prompt, words: Sequence[str], ta
     result = None
     with capture_blocks(lm) as outputs:
         longest = len(lines[order[-1]])
-        for rows in _chunks(order, max(1, min(BATCH_TOKENS // longest, rows_in_cache(prefix, longest)))):
+        for rows in _chunks(order, rows_at_once(prefix, longest, BATCH_TOKENS)):
             run_trees(lm, prefix, shared, [lines[i] for i in rows])
             last = torch.tensor([len(lines[i]) - 1 for i in rows], device=lm.device)
             found = torch.stack([o[torch.arange(len(rows), device=lm.device), last] for o in outputs], 1).cpu()
             result = found.new_empty(len(lines), *found.shape[1:]) if result is None else result
             result[rows] = found
     return result, [e.ids[e.start - 1] for e in encoded]
-
-
-def rows_in_cache(prefix: list[tuple[Tensor, Tensor]], length: int) -> int:
-    """Rows of ``length`` tokens after a shared prefix whose keys and values fit into CACHE_BYTES, one at least.
-
-    The prefix is computed once, but attention reads a copy of it for every row.
-    """
-    if not prefix:
-        return BATCH_TOKENS
-    seen = prefix[0][0].shape[2]
-    return max(1, CACHE_BYTES * seen // (sum(k.nbytes + v.nbytes for k, v in prefix) * (seen + length)))
 
 
 def _chunks(items: Sequence, size: int) -> Iterator[list]:

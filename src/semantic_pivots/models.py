@@ -31,12 +31,13 @@ from torch import Tensor, nn
 
 from .artifacts import ROOT
 
-__all__ = ["DEFAULT_MODEL", "PACKAGED", "FAMILIES", "LanguageModel", "ModelError", "load", "cache_directory", "probe_dtype"]
+__all__ = ["DEFAULT_MODEL", "PACKAGED", "FAMILIES", "LanguageModel", "ModelError", "load", "rows_at_once", "cache_directory", "probe_dtype"]
 
 DEFAULT_MODEL = "packaged:gemma-3-270m"
 KNOWN_CORPUS = "known-corpus"
 VOCABULARY_SLICE = 4096  # unembedding columns at a time: logits of one slice stay in the processor's cache
 HEAD_ROWS = 1024  # hidden states at a time, so that memory does not depend on how many are asked for
+CACHE_BYTES = 2 << 30  # of keys and values that a batch may hold, the prefix of every row among them
 
 
 class ModelError(RuntimeError):
@@ -256,6 +257,22 @@ class Normaliser:
         better = value > self.best
         self.best = torch.where(better, value, self.best)
         self.top = torch.where(better, index + start, self.top)
+
+
+def rows_at_once(prefix: list[tuple[Tensor, Tensor]], length: int, most_tokens: int) -> int:
+    """Rows that make a batch, one at least: ``most_tokens`` in all, and no more than CACHE_BYTES of keys and values.
+
+    A shared prefix is computed once, but attention reads a copy of it for every row.
+
+    Args:
+        prefix: from :meth:`LanguageModel.prefill`.
+        length: tokens of a row after the prefix.
+    """
+    rows = most_tokens // length
+    if prefix:
+        seen = prefix[0][0].shape[2]
+        rows = min(rows, CACHE_BYTES * seen // (sum(k.nbytes + v.nbytes for k, v in prefix) * (seen + length)))
+    return max(1, rows)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from .task import LANGUAGES
 
 __all__ = [
     "share_sentences",
-    "pivot_share",
-    "lens_sentence",
+    "pivot_share_text",
+    "lens_table",
     "right_sentence",
     "language_sentences",
     "agreement_table",
@@ -64,7 +64,7 @@ def share_sentences(shares: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def pivot_share(behaviors: pd.DataFrame, n: bool = True) -> str:
+def pivot_share_text(behaviors: pd.DataFrame, n: bool = True) -> str:
     """Share of pivot among the labelled items of one model, lens and rule, in words; with its interval and ``n``, or alone."""
     if behaviors.empty:
         return "–"
@@ -74,14 +74,14 @@ def pivot_share(behaviors: pd.DataFrame, n: bool = True) -> str:
     return f"{interval(row.pivot_share, row.low, row.high)} (n = {row.n_cooccurrence + row.n_pivot})" if n else f"{row.pivot_share:.2f}"
 
 
-def lens_sentence(behaviors: pd.DataFrame) -> str:
-    """The shares in the directions without English, by each lens; labelled items of one model and prompt set."""
-    said = []
-    for lens, part in behaviors.groupby("lens", sort=False, observed=True):
-        apart = part.query("source_lang != 'en' and target_lang != 'en'")
-        all_of, without = ({rule: pivot_share(items[items.rule == rule]) for rule in RULES} for items in (part, apart))
-        said.append(f"by the {lens} lens " + ", ".join(f"*{rule}* {all_of[rule]}, without English {without[rule]}" for rule in RULES))
-    return f"The share of pivot by lens, and in the directions without English alone: {'; '.join(said)}."
+def lens_table(behaviors: pd.DataFrame) -> pd.DataFrame:
+    """Shares of pivot by lens and rule, over all directions and over those without English; labelled items of one model and prompt set."""
+    apart = behaviors[(behaviors.source_lang != "en") & (behaviors.target_lang != "en")]
+    return pd.DataFrame(
+        {"lens": lens, "directions": where} | {rule: pivot_share_text(items[(items.lens == lens) & (items.rule == rule)]) for rule in RULES}
+        for lens in behaviors.lens.unique()
+        for where, items in (("all", behaviors), ("without English", apart))
+    )
 
 
 def _commonest(row) -> str:

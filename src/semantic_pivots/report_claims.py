@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from .report import interval, short_name
-from .report_behavior import p_value, pivot_share
+from .report_behavior import p_value, pivot_share_text
 from .report_interventions import SPANS, best_dose, beyond_the_last, difference_text, effect_row, harms, mean_text
 from .task import LANGUAGES
 
@@ -78,8 +78,8 @@ def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha:
     above, adds = bool(auc.p_perm < alpha and auc.auc > 0.5), bool(gain.ci_low > 0)
     npmi = own["attribution"].query("corpus == 'corpus' and source_lang == 'all' and rule == 'robust' and predictor == 'npmi'").iloc[0]
     labels = own["behaviors"][own["behaviors"].prompt_set == 0]
-    apart = pivot_share(labels.query("lens == 'raw' and rule == 'robust' and source_lang != 'en' and target_lang != 'en'"))
-    ridge = {rule: pivot_share(labels[(labels.lens == "ridge") & (labels.rule == rule)], n=False) for rule in ("released", "robust")}
+    apart = pivot_share_text(labels.query("lens == 'raw' and rule == 'robust' and source_lang != 'en' and target_lang != 'en'"))
+    ridge = {rule: pivot_share_text(labels[(labels.lens == "ridge") & (labels.rule == rule)], n=False) for rule in ("released", "robust")}
     given = "statistic == 'spearman' and outcome == 'p_target' and given == 'log_source+log_target'"
     partial, known = (own[name].query(given) for name in ("correlation", "known_correlation"))
     n_found, n_known = (int(((t.p_holm < alpha) & (t.value > 0)).sum()) for t in (partial, known))

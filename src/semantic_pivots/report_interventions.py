@@ -350,7 +350,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 )
         used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := beyond_the_last(effects, span)))
         parts.append(
-            "**Taken out,** pivots change the target's log-odds"
+            "**Removed,** pivots change the target's log-odds"
             + (f": {'; '.join(told)}. " if told else f" by {difference_text(matched)} nats beyond matched tokens. ")
             + (
                 "What lies beside the target's direction matters too."
@@ -363,7 +363,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
     if len(both) and np.isfinite(both.layer["concept − language"]):
         order = both.loc["concept − language"]
         parts.append(
-            f"**Put in,** another run's concept takes over {order.layer:+.0f} blocks [{order.low:+.0f}, {order.high:+.0f}] after its language: "
+            f"**Patched in,** another run's concept takes over {order.layer:+.0f} blocks [{order.low:+.0f}, {order.high:+.0f}] after its language: "
             + (
                 "layers in which the concept is there and the language still open are not seen, at a position right after the language's name."
                 if order.low > 0

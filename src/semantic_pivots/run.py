@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from .artifacts import COMMITTED, ROOT, ArtifactError, Store, atomic_path, input_files, notebooks_folder, results_folder
+from .artifacts import COMMITTED, ROOT, ArtifactError, Store, atomic_path, files_at, input_files, notebooks_folder, results_folder
 from .fingerprint import canonical, code_fingerprint, code_only, describe_difference, sha256_file, sha256_text
 from .progress import VARIABLE, Follower
 
@@ -186,8 +186,7 @@ def stage_fingerprint(stage: Stage, parameters: dict[str, object], profile: str)
             inputs[name] = sha256_text(canonical(sums)) if sums else None
     # a parameter ..._table names a file, or a folder of files, of the user's own: what is in it counts, not its name alone
     for name in (n for n, v in parameters.items() if n.endswith("_table") and v):
-        path = ROOT / str(parameters[name])
-        sums = [sha256_file(p) for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.is_file()]
+        sums = [sha256_file(p) for p in files_at(ROOT / str(parameters[name]))]
         inputs[name] = sha256_text(canonical(sums)) if sums else None
     # a model of the user's own can be trained on under the same name; it is large, so times and sizes tell
     for name in (n for n, v in parameters.items() if isinstance(v, str) and v.startswith("path:")):

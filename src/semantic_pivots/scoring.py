@@ -21,7 +21,7 @@ import torch
 from . import stats, task, tokens
 from .artifacts import Store
 from .fingerprint import module_code
-from .models import LanguageModel
+from .models import LanguageModel, rows_at_once
 from .progress import progress
 from .task import Prompt
 
@@ -54,7 +54,7 @@ def log_probabilities(lm: LanguageModel, prompt: Prompt, words: Sequence[str], t
 
     log_p = np.zeros(len(words))
     first = np.zeros(len(words), dtype=bool)
-    for batch in _batches(trees):
+    for batch in _batches(trees, prefix):
         asked = [(b, k, row) for b, w in enumerate(batch) for k, row in enumerate(groups[w])]
         hidden = run_trees(lm, prefix, shared, [trees[w] for w in batch])
         predicted = []  # (tree of the batch, predicting node, token id, row, is it the first token)
@@ -70,11 +70,11 @@ def log_probabilities(lm: LanguageModel, prompt: Prompt, words: Sequence[str], t
     return pd.DataFrame({"log_p": log_p / n_tokens, "n_tokens": n_tokens, "first_correct": first})
 
 
-def _batches(trees: dict[str, tokens.TokenTree]) -> Iterator[list[str]]:
-    """Source words in batches of alike length, as many as fit into BATCH_TOKENS with padding."""
+def _batches(trees: dict[str, tokens.TokenTree], prefix: list) -> Iterator[list[str]]:
+    """Source words in batches of alike length, as many as fit into BATCH_TOKENS with padding, and with the prefix into memory."""
     batch: list[str] = []
     for word in sorted(trees, key=lambda w: (len(trees[w]), w), reverse=True):
-        if batch and (len(batch) + 1) * len(trees[batch[0]]) > BATCH_TOKENS:
+        if batch and len(batch) >= rows_at_once(prefix, len(trees[batch[0]]), BATCH_TOKENS):
             yield batch
             batch = []
         batch.append(word)
