@@ -191,13 +191,13 @@ display(Markdown(report_layers.constants_sentences(constant, first_informative))
 # lines are the control: the same probabilities for *another* concept of the set, that is, what a layer says when the
 # concept is absent.
 #
-# Items whose source and target word can start with the same token are left out. A token that starts the word in two
-# languages counts for neither. Chinese and Japanese lose most by this, since they share characters: where one of them
+# Items are left out whose source and target word can start with the same token, or whose tokens are parts of a
+# character. A token that starts the word in two languages counts for neither. Chinese and Japanese lose most by this, since they share characters: where one of them
 # is the fourth language, its line is too low.
 
 # %%
 measures = ["information", *layers.SHARES]
-layer_means = layers.by_layer(layers.with_third(traces[~traces.overlap]), measures, None, n_resamples, seed)
+layer_means = layers.by_layer(layers.with_third(traces[layers.usable(traces)]), measures, None, n_resamples, seed)
 whole = pooled_information.assign(lens="raw", source_lang="all", target_lang="all")
 store.write("layer_means", pd.concat([layer_means, whole], ignore_index=True), facts, ["traces"])
 own = layer_means[(layer_means.model == model) & (layer_means.lens == "raw")]
@@ -245,9 +245,8 @@ display(Markdown(report_layers.english_sentences(whole, by_direction)))
 # ## When does the target win?
 #
 # The target has won after the first block from which the token that matters most starts an accepted translation in
-# every later block too; these blocks must also hold at least `min_information`. Only correctly answered words whose
-# source and target cannot start with the same token are counted, so nearly all curves end at one whatever the model
-# does. The figure uses the raw lens. The text below it has both lenses, since they need not agree.
+# every later block too; these blocks must also hold at least `min_information`. Only correctly answered words that are
+# not left out above are counted, so nearly all curves end at one whatever the model does. The figure uses the raw lens. The text below it has both lenses, since they need not agree.
 
 # %%
 curves = layers.win_curves(items[(items.model == model) & (items.lens == "raw")], raw.layer.nunique())
@@ -277,7 +276,7 @@ clustered = [divergence.assign(concept_id=divergence.text // len(task.LANGUAGES)
 divergence = store.write("lens_divergence", pd.concat(clustered, ignore_index=True), facts[:1], ["corpus", "parallel", "prompts", "scores"])
 kl = layers.by_layer(divergence, ["kl"], ["lens", "positions"], n_resamples, seed)
 gains = layers.by_layer(layers.lens_gains(divergence), ["gain"], ["positions"], n_resamples, seed)
-third = layers.with_third(traces[(traces.model == model) & (traces.prompt_set == 0) & ~traces.overlap])
+third = layers.with_third(traces[(traces.model == model) & (traces.prompt_set == 0) & layers.usable(traces)])
 third = third[(third.source_lang != "en") & (third.target_lang != "en")]
 english = layers.by_layer(third, ["p_en", "p_control_en"], ["lens"], n_resamples, seed)
 fig, axes = figures_layers.lens_quality(kl, english)

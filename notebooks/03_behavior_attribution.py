@@ -106,7 +106,9 @@ figures.save(fig, "03_labels", own, profile, model)
 display(Markdown(report_behavior.share_sentences(own)))
 
 # %% [markdown]
-# The share of pivot by the three lenses, and in the directions without English alone:
+# The share of pivot by lens, and in the directions without English alone. The robust rule looks at one token in one
+# layer. The last column asks instead whether *any* of the layers that it looks at has a token of neither word on top.
+# Noise counts there as a pivot, as a strong source word hides one in the rule; so the truth lies between the two.
 
 # %%
 report_behavior.lens_table(behaviors[(behaviors.model == model) & (behaviors.prompt_set == 0)])

@@ -325,7 +325,7 @@ if len(main := followup.claim_rows(again)):
     fig, ax = figures_transfer.replication(main, singles)
     figures.save(fig, "05_replication", main, profile, base_model)
 said = report_transfer.replication_sentences(again) or "There is none here: `python -m semantic_pivots.run --profile replication --only 05` makes it."
-display(Markdown(said), Markdown(report_transfer.replication_details(again)))
+display(Markdown(said), Markdown(report_transfer.level_sentence(outcomes, again)), Markdown(report_transfer.replication_details(again)))
 
 # %% [markdown]
 # **Where is the difference?** Here is the contrast direction by direction, and then by how the two words of an item are written. *Alike* means that

@@ -111,7 +111,7 @@ def test_out_of_fold_predictions_are_not_optimistic():
         random = np.random.default_rng(seed)
         rows = pd.DataFrame({"source_lang": "fr", "target_lang": "zh", "concept_id": [f"c{i}" for i in range(60)], "positive": random.random(60) < 0.5})
         rows = rows.assign(**{k: random.normal(size=60) for k in ("log_both", "npmi", "log_source", "log_target", "n_source_tokens", "n_target_tokens")})
-        x = attribution._unigrams(rows).to_numpy()
+        x = attribution.design(rows).to_numpy()
         on_itself.append(association.auc(x @ association.ridge_logistic(x, rows.positive.to_numpy(float))[1:], rows.positive))
         out_of_fold.append(association.auc(attribution.predictors(rows).unigram, rows.positive))
     assert np.mean(out_of_fold) < 0.53 and np.mean(on_itself) > 0.6

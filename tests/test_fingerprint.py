@@ -33,7 +33,7 @@ def test_fingerprint_changes_with_code_alone(old, new, same):
 
 def test_modules_used_are_followed():
     assert fingerprint.modules_used("from semantic_pivots import scoring") >= {"scoring", "stats", "tokens", "models", "task", "artifacts"}
-    assert fingerprint.modules_used("from semantic_pivots.stats import mid_rank") == {"stats"}
+    assert fingerprint.modules_used("from semantic_pivots.stats import mean_intervals") == {"stats"}
     assert fingerprint.modules_used("import numpy as np") == set()
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from semantic_pivots import ablation, artifacts, control_spans, effects, interventions, lens, patching, subjects, task
+from semantic_pivots import ablation, artifacts, association, control_spans, effects, interventions, lens, patching, subjects, task
 from semantic_pivots.matching import Vocabulary
 from semantic_pivots.models import LanguageModel
 from tests import bench_interventions as plain
@@ -306,17 +306,25 @@ def test_ablations_beside_their_controls(subject, items, store):
     second = table[table.span == "discovered"]
     assert second[second.experiment == "main"].groupby("control").size().to_dict() == {"own": 4, "matched": 24, "transplanted": 12, "shuffled": 8} and set(
         second.experiment
-    ) == {"main", "layer"}
+    ) == {"main", "held"}
     assert set(table[table.span == "discovered beside target"].control) == {"own", "matched"}
     assert "c11.n" not in set(main.concept_id) and "c11.n" in set(table[table.span == "target"].concept_id)
     assert table[table.experiment == "layer"].layer.unique().tolist() == [0, 2]
-    assert set(table.experiment) == {"main", "layer", "direct", "dose", "kl own", "kl other", "kl text"}
+    assert set(table.experiment) == {"main", "layer", "direct", "held", "dose", "kl own", "kl other", "kl text"}
     assert (table[table.experiment.str.startswith("kl")].delta > -1e-5).all() and table.removed.dropna().between(0, 1 + 1e-6).all()
     beside = effects.item_table(table)
-    rest = beside[(beside.kind == effects.BEYOND_LAST) & (beside.control == "transplanted")]
-    assert rest.groupby("what").size().to_dict() == {"english": 5, "discovered": 4}  # English: where single blocks are looked at
+    rest = beside[(beside.kind == effects.LATER) & (beside.control == "transplanted")]
+    assert rest.groupby("what").size().to_dict() == {"english": 11, "discovered": 4}
     built = table[(table.span == "english") & (table.control == "transplanted") & (table.concept_id == "c3.n")].set_index(["experiment", "number"]).delta
-    assert rest[rest.what == "english"].set_index("concept_id").control_mean["c3.n"] == pytest.approx((built["main"] - built["layer"]).mean(), abs=1e-5)
+    assert rest[rest.what == "english"].set_index("concept_id").control_mean["c3.n"] == pytest.approx((built["main"] - built["held"]).mean(), abs=1e-5)
+    as_much = beside[(beside.kind == effects.AS_MUCH) & (beside.what == "english")]
+    held = main[main.control.isin(["matched", "transplanted"])].assign(
+        own=lambda t: t.concept_id.map(main[main.control == "own"].set_index("concept_id").removed)
+    )
+    near = held[(held.removed / held.own).between(effects.ALIKE, 1 / effects.ALIKE)]
+    assert as_much.set_index(["concept_id", "control"]).n_controls.to_dict() == near.groupby(["concept_id", "control"]).size().to_dict() and len(near) < len(
+        held
+    )
     one = beside[(beside.kind == "ablation") & (beside.what == "english") & (beside.control == "matched")].set_index("concept_id").loc["c3.n"]
     own = main[(main.concept_id == "c3.n") & (main.control == "own")].delta.item()
     controls = main[(main.concept_id == "c3.n") & (main.control == "matched")].delta
@@ -426,6 +434,6 @@ def test_bad_plans_are_refused(subject, items, store):
 def test_sign_flip_is_exact_for_few_and_blind_to_zero():
     values = np.array([1.0, 2.0, 3.0, 4.0])
     exact = 2 / 16  # only all plus and all minus reach the sum
-    assert effects.sign_flip(values, 40000, 0) == pytest.approx(exact, abs=0.01)
-    assert effects.sign_flip(np.zeros(5), 99, 0) == 1.0
-    assert np.isnan(effects.sign_flip(np.zeros(0), 99, 0))
+    assert association.sign_flip(values, 40000, 0) == pytest.approx(exact, abs=0.01)
+    assert association.sign_flip(np.zeros(5), 99, 0) == 1.0
+    assert np.isnan(association.sign_flip(np.zeros(0), 99, 0))

@@ -4,7 +4,7 @@ import pytest
 
 from semantic_pivots import layers, report_layers, stats
 
-PAIR = {"model": "m", "lens": "raw", "prompt_set": 0, "source_lang": "zh", "target_lang": "fr", "overlap": False}
+PAIR = {"model": "m", "lens": "raw", "prompt_set": 0, "source_lang": "zh", "target_lang": "fr", "overlap": False, "readable": True}
 
 
 def item(concept, steps, **changes):
@@ -75,7 +75,7 @@ def test_models_may_differ_in_their_layers():
 
 
 def test_traces_with_a_layer_twice_are_refused():
-    with pytest.raises(ValueError, match="lacks layers or has them twice"):
+    with pytest.raises(ValueError, match="items have different layers"):
         layers.milestones(pd.DataFrame([*STRAIGHT, *STRAIGHT]))
 
 

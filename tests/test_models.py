@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from semantic_pivots import lens, models, tokens
+from semantic_pivots.fingerprint import sha256_file
 from tests.conftest import make_tokenizer
 
 
@@ -50,7 +51,7 @@ def test_checkpoints_of_the_known_corpus_are_checked(model_folder, monkeypatch, 
     checkpoints = {}
     for name, count in (("tokens-2M", 2_000_000), ("tokens-10M", 10_000_000)):
         shutil.copytree(model_folder, home / name)
-        checkpoints[name] = {"tokens": count, "files": {"model.safetensors": models._sha256(home / name / "model.safetensors")}}
+        checkpoints[name] = {"tokens": count, "files": {"model.safetensors": sha256_file(home / name / "model.safetensors")}}
     (home / "manifest.json").write_text(json.dumps({"checkpoints": checkpoints}))
     assert models.load("known-corpus", dtype="float32").checksum == models.load("known-corpus@tokens-2M", dtype="float32").checksum
     with pytest.raises(models.ModelError, match=r"known-corpus/seed-1: .* 'python -m semantic_pivots.pretrain --seed 1' trains"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from semantic_pivots import artifacts, lens, pivot_evidence, pivot_layers, report_pivots, task
+from semantic_pivots import artifacts, attribution, lens, pivot_evidence, pivot_layers, report_pivots, task
 from semantic_pivots.models import LanguageModel
 from semantic_pivots.pivot_controls import TokenFacts, draw_controls, matchable, matched_tokens, token_facts
 from semantic_pivots.pivot_layers import GROUPS, MIDDLE, SHARED, TokenSets, layer_mass, pivot_tokens, similarity, token_sets, word_vectors
@@ -307,7 +307,7 @@ def test_regression_finds_what_was_put_in(items):
     assert (documents.low < [0.05, 0.2]).all() and (documents.high > [0.05, 0.2]).all() and (documents.n_concepts == 150).all()
     assert documents.loc["support", "p_perm"] < 0.05 and documents.loc["support", "coefficient"] > documents.loc["support", "null_high"]
     assert documents.loc["support", "r2"] > documents.loc["support", "r2_without"]
-    design = pivot_evidence._design(items, ["log_both", "support"])
+    design = attribution.design(items, ["log_both", "support"])
     again = pivot_evidence._coefficients(items.p_target.to_numpy(), design.support.to_numpy()[None], design.drop(columns="support"))
     assert again[0] == pytest.approx(documents.loc["support", "coefficient"])
     layers = table[(table.model == "layers") & (table.outcome == "p_target")].set_index("term")

@@ -45,11 +45,13 @@ def test_cuts_that_are_not_detected_are_told_aloud():
 
 
 def test_the_own_translation_is_told_beyond_the_null():
-    foreign = fixed(direct=(0.1, 0.01)).assign(target="foreign", outcome="log_ratio")
+    foreign = fixed(direct=(-0.1, 0.01)).assign(target="foreign", outcome="log_ratio")
+    own = fixed(direct=(0.1, 0.4)).assign(target="own", outcome="log_ratio")
     beyond = fixed(direct=(0.2, 0.016)).assign(outcome="log_ratio")
-    text = report_causal.null_sentence(foreign, beyond[beyond.contrast.isin(checkpoints.PRIMARY)])
+    text = report_causal.null_sentence(pd.concat([own, foreign]), beyond[beyond.contrast.isin(checkpoints.PRIMARY)])
     assert "1 of 4 contrasts" in text and "log-ratio 0.200 [0.190, 0.210] (p = .016)" in text
     assert "over all 4 such differences the least has p = .064 (direct co-occurrence" in text
+    assert "log-ratio: own +0.100 (p = .400), foreign -0.100 (p = .010)" in text
 
 
 def test_the_table_of_tests_has_one_row_a_test():

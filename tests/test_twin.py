@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats as distributions
 
-from semantic_pivots import artifacts, behavior, checkpoints, cooccurrence, figures_twin, interventions, report_twin, task, tokens, twin, twin_analysis
+from semantic_pivots import artifacts, behavior, checkpoints, cooccurrence, figures_twin, interventions, lens, report_twin, task, tokens, twin, twin_analysis
 from semantic_pivots.severance import EDGES, GROUPS
 from semantic_pivots.task import LANGUAGES
 from semantic_pivots.twin import TRIPLE, UNITS, WORLDS, Twin, make_world
@@ -133,7 +133,7 @@ def test_the_pipeline_runs(factorial, run):
     kinds = scores.groupby(["trained", "distractors"]).size()
     assert kinds.to_dict() == {(0.5, "own group"): 80, (1.0, "own group"): 80, (1.0, "all groups"): 80}
     assert scores.reciprocal_rank.between(0.1, 1).all() and scores.block.nunique() == 20
-    assert len(behaviors) == 80 * len(behavior.RULES) and len(changes) == 80 * SMALL.layers
+    assert len(behaviors) == 80 * len(behavior.RULES) and len(changes) == 2 * 80 * SMALL.layers
     drawn = factorial.assignment.set_index("0:" + factorial.assignment.concept_id).group.to_dict()
     for table in run.values():
         assert table.drop_duplicates("concept_id").set_index("concept_id").group.to_dict() == drawn
@@ -154,7 +154,7 @@ def test_projecting_out_is_what_a_plain_hook_does(factorial):
     own = factorial.lexicon.loc[factorial.assignment.sort_values(["group", "dose"]).concept_id]
     pair, items = ("fr", "ja"), pd.DataFrame({"concept_id": own.index, "source_word": own.fr, "target_word": own.ja}).reset_index(drop=True)
     prompt = task.build_prompts(factorial.lexicon, pair, 1, 0, prompt_format="labels")[0]
-    table = twin._project_out(lm, factorial.lexicon, items, prompt).set_index(["layer", "concept_id"])
+    table = twin._project_out(lm, factorial.lexicon, items, prompt).set_index(["part", "layer", "concept_id"])
     item = items.iloc[0]
     (ids,), (target,) = interventions.answer_sequences(lm, prompt, [item.source_word], [item.target_word])
     direction = interventions.token_directions(lm, [lm.tokenizer.convert_tokens_to_ids(own.en.iloc[0])])[0]
@@ -172,7 +172,13 @@ def test_projecting_out_is_what_a_plain_hook_does(factorial):
         hook = lm.blocks[0].register_forward_hook(change)
         after = odds()
         hook.remove()
-    assert table.loc[(0, item.concept_id), "own"] == pytest.approx(after - before, abs=1e-4)
+        # the last block's output as it was, but for what the first block's lacks
+        with lens.capture_blocks(lm) as outputs:
+            lm.network(torch.tensor([ids]))
+        first, final = outputs[0][0, -1], outputs[-1][0, -1]
+        p = lm.network.lm_head(lm.final_norm(final - (first @ direction) * direction)).softmax(-1)[target].double()
+    assert table.loc[("all", 0, item.concept_id), "own"] == pytest.approx(after - before, abs=1e-4)
+    assert table.loc[("direct", 0, item.concept_id), "own"] == pytest.approx(float(torch.log(p / (1 - p))) - before, abs=1e-4)
 
 
 def planted(effect, seed=0, world="factorial", n_twins=2, path=0.0):
@@ -272,15 +278,15 @@ def test_labels_and_counts():
 
 def test_interventions_are_told(run):
     effects = twin_analysis.intervention_effects(run["interventions"], 50)
-    own = run["interventions"].query("layer == 0 and group == 'full'")
-    row = effects[(effects.layer == 0) & (effects.group == "full")].iloc[0]
-    assert row["mean"] == pytest.approx((own.own - own.control).mean()) and row.n == 20
-    ends = {la: effects[(effects.layer == la) & (effects.group == "full")].iloc[0]["mean"] for la in (0, effects.layer.max(), twin_analysis.BEYOND_LAST)}
-    first, last, beyond = ends.values()
-    assert beyond == pytest.approx(first - last)
+    own = run["interventions"].query("layer == 0 and group == 'full' and part == 'all'")
+    row = effects[(effects.layer == 0) & (effects.group == "full")].set_index("part")
+    assert row["mean"]["all"] == pytest.approx((own.own - own.control).mean()) and row.n["all"] == 20
+    assert row["mean"]["later"] == pytest.approx(row["mean"]["all"] - row["mean"]["direct"])
+    last = effects[effects.layer == effects.layer.max()].pivot(index=["world", "group"], columns="part", values="mean")
+    np.testing.assert_allclose(last["later"], 0, atol=1e-4)  # after the last block nothing follows
     hurt = effects.assign(ci_high=np.where(effects.group.isin(["full", "pivot_only"]), -0.1, 0.1))
     assert "and there only" in report_twin.intervention_sentences(hurt)
-    assert "it hurts in no group" in report_twin.intervention_sentences(effects.assign(ci_high=0.1))
+    assert "add to the loss in no group" in report_twin.intervention_sentences(effects.assign(ci_high=0.1))
 
 
 def real(direct=(0.0, -0.05, 0.05)):

@@ -174,7 +174,7 @@ def ablate_pairs(
         texts: running text in each language, for prompts that have nothing to do with translation.
 
     Returns:
-        model, source_lang, target_lang, concept_id, correct, experiment (`main`, `layer`, `direct` (:func:`ablated_directly`), `dose`, `kl own`, `kl other`, `kl text`), span (a name of
+        model, source_lang, target_lang, concept_id, correct, experiment (`main`, `layer`, `direct` (:func:`ablated_directly` after one block), `held` (the same after the last of the range), `dose`, `kl own`, `kl other`, `kl text`), span (a name of
         ``pivots``, `source`, `target`, `none`; followed by ` beside target` where the part along the target was left in), control (`own`, `matched`,
         `transplanted`, `shuffled`), number, layer (first block), last_layer, n_directions, rank, removed (share of the state's squared length after the first block), clean (log-odds
         before), delta (change of log-odds, or KL divergence in nats) and what spans are matched on.
@@ -220,6 +220,7 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
             if not (ids := sets[i]) or place and i >= plan.n_second:
                 continue
             matched = matched_tokens(subject, concept_id, ids, first_tokens[i], plan.n_controls, cosines[i])
+            matched = matched[np.random.default_rng(i).permutation(len(matched))]  # they come nearest first; the few that stand for all are a sample
             own, controls = facts.directions[ids], facts.directions[torch.from_numpy(matched)]
             main.add(i, name, "own", own)
             main.add(i, name, "matched", controls)
@@ -241,15 +242,15 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
                 described.append(describe(facts, np.array([other]), first_tokens[i]).assign(item=i, span=name, control="shuffled", number=number))
             main.add(i, f"{name} beside target", "own", _beside(own, target))
             main.add(i, f"{name} beside target", "matched", _beside(controls[: plan.n_built], target))
-            for held in (ends,) if place else (few, kl):
+            for held in (ends,) if place else (ends, few, kl):
                 held.add(i, name, "own", own)
                 held.add(i, name, "matched", controls[: plan.n_few])
     runs, some, short = [_run(lm, answers, main, plan.first, plan.last, "main")], _first(answers, n_few), few.first(n_few)
     for layer in sorted({plan.first, *plan.layers}):
         where, held = (answers, few) if layer == plan.first else (some, short)
         runs += [_run(lm, where, held, layer, layer, "layer"), _run(lm, where, held.without("target"), layer, layer, "direct")]
-    # after the last block nothing is computed any more: what all pivot layers lose beyond it is what later blocks can have used
-    runs.append(_run(lm, answers, ends, lm.n_layers - 1, lm.n_layers - 1, "layer"))
+    # what the lack does by itself where the range ends; all that the ablation does beyond it, some block has made of the lack
+    runs.append(_run(lm, answers, ends, plan.last, plan.last, "held"))
     if not described:
         raise ValueError(
             f"none of the {len(items)} words from {items.source_lang.iloc[0]} into {items.target_lang.iloc[0]} has a pivot token that could be taken out; take more concepts"
@@ -283,7 +284,7 @@ def _first(answers: Answers, n: int, shift: int = 0) -> Answers:
 def _run(lm: LanguageModel, answers: Answers, held: Spans, first: int, last: int, experiment: str, n_directions: float = np.nan) -> tuple[Tensor, pd.DataFrame]:
     """Hidden states of all spans [rows, d], and what they are."""
     bases = held.bases()
-    hidden = ablated_directly(lm, answers, bases, first) if experiment == "direct" else ablated(lm, answers, bases, first, last)
+    hidden = ablated_directly(lm, answers, bases, first) if experiment in ("direct", "held") else ablated(lm, answers, bases, first, last)
     state = answers.states[:, first + 1].cpu()
     removed = torch.einsum("nd,ncdk->nck", state, bases).square().sum(-1) / state.square().sum(-1)[:, None]
     table = held.table(removed=removed, rank=(bases.norm(dim=2) > 0.5).sum(-1))

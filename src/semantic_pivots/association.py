@@ -5,6 +5,7 @@ Concepts are the clusters that are resampled: the directions of one concept are 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "pearson",
     "residualise",
     "ridge_logistic",
+    "sign_flip",
     "holm",
 ]
 
@@ -488,6 +490,21 @@ def ridge_logistic(x: np.ndarray, y: np.ndarray, penalty: float = 1.0, start: np
         if abs(step).max() < 1e-4:  # convergence is quadratic: what is left is about the square of it
             break
     return beta
+
+
+@functools.lru_cache(maxsize=64)
+def _signs(n: int, n_permutations: int, seed: int) -> np.ndarray:
+    """Random signs, [permutations, n]; the same for all tests of as many differences, which are then paired too."""
+    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n)).astype(np.float32) * 2 - 1
+
+
+def sign_flip(differences: np.ndarray, n_permutations: int, seed: int) -> float:
+    """Two-sided p-value of a mean difference when each difference may as well have the other sign; nan without any."""
+    differences = np.asarray(differences, dtype=np.float32)
+    if not len(differences):
+        return float("nan")
+    sums = np.abs(_signs(len(differences), n_permutations, seed) @ differences)
+    return float((1 + (sums >= abs(differences.sum()) * (1 - 1e-5)).sum()) / (1 + n_permutations))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ a word always co-occurs with itself. Pairs never seen together (n_both = 0) stay
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -114,10 +114,8 @@ def with_holm(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Holm over the pairs of each group; the row of all pairs is a family of its own."""
     if not len(table):
         return table
-    adjusted = table.p_perm.astype(float).copy()
-    for _, rows in table[table.source_lang != "all"].groupby(by, sort=False):
-        adjusted[rows.index] = association.holm(rows.p_perm)
-    return table.assign(p_holm=adjusted)
+    whole = table.source_lang == "all"
+    return table.assign(p_holm=table.p_perm.astype(float).where(whole, table[~whole].groupby(by, sort=False).p_perm.transform(association.holm)))
 
 
 def frequency_cells(rows: pd.DataFrame) -> np.ndarray:
@@ -141,13 +139,18 @@ def _standard(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(0)) / np.where(spread > 1e-12, spread, 1)
 
 
-def _unigrams(rows: pd.DataFrame) -> pd.DataFrame:
-    """Standardised frequencies and token counts, indicators of part of speech and, with several pairs, of the pair."""
-    numeric = rows[[c for c in ("log_source", "log_target", *TOKENS) if c in rows]].astype(float)
+def design(rows: pd.DataFrame, terms: Sequence[str] = ()) -> pd.DataFrame:
+    """Standardised predictors, frequencies and token counts, indicators of part of speech and, with several pairs, of the pair.
+
+    Args:
+        rows: of :func:`labelled`, or items with such columns.
+        terms: columns of predictors, which come first. A column without variance is left out.
+    """
+    numeric = rows[[c for c in (*terms, "log_source", "log_target", *TOKENS) if c in rows]].astype(float)
     factors = {"pair": rows.source_lang + "-" + rows.target_lang} | ({"pos": rows.pos.astype(str)} if "pos" in rows else {})
     dummies = [pd.get_dummies(values, prefix=name, drop_first=True, dtype=float) for name, values in factors.items()]
-    design = pd.concat([(numeric - numeric.mean()) / numeric.std(ddof=0), *dummies], axis=1)
-    return design.loc[:, numeric.nunique().gt(1).reindex(design.columns, fill_value=True)]
+    table = pd.concat([(numeric - numeric.mean()) / numeric.std(ddof=0), *dummies], axis=1)
+    return table.loc[:, numeric.nunique().gt(1).reindex(table.columns, fill_value=True)]
 
 
 def _folds(rows: pd.DataFrame, seed: int) -> np.ndarray | None:
@@ -186,7 +189,7 @@ def predictors(rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     folds = _folds(rows, seed)
     if folds is None:
         return table.assign(**{"unigram": np.nan, "unigram+both": np.nan})
-    x = _unigrams(rows).to_numpy()
+    x = design(rows).to_numpy()
     both = np.column_stack([x, _standard(rows.log_both.to_numpy())])
     return table.assign(**{"unigram": _out_of_fold(x, rows, folds, {}), "unigram+both": _out_of_fold(both, rows, folds, {})})
 
@@ -253,7 +256,7 @@ def delta_auc(
         if folds is not None:
             without, full = (association.auc(scores[k], rows.positive) for k in ("unigram", "unigram+both"))
             difference = association.auc_interval(scores["unigram+both"], rows.positive, concepts, scores.unigram, n_resamples, seed=seed)
-            x, starts, null = _unigrams(rows).to_numpy(), {}, []
+            x, starts, null = design(rows).to_numpy(), {}, []
             for shuffled in association.shuffle_within(rows.log_both, frequency_cells(rows), n_permutations, seed, concepts, frequency_drift(rows)):
                 null.append(association.auc(_out_of_fold(np.column_stack([x, _standard(shuffled)]), rows, folds, starts), rows.positive))
             p = (1 + (np.array(null) >= full - 1e-12).sum()) / (1 + n_permutations)
@@ -283,7 +286,7 @@ def regression(behaviors: pd.DataFrame, counts: pd.DataFrame, covariates: pd.Dat
         if not len(rows):
             result.append(base | {"term": "log_both", "note": "; ".join([*notes, "no pair with both classes"])})
             continue
-        x = pd.concat([pd.Series(_standard(rows.log_both.to_numpy()), name="log_both"), _unigrams(rows)], axis=1).assign(intercept=1.0)
+        x = pd.concat([pd.Series(_standard(rows.log_both.to_numpy()), name="log_both"), design(rows)], axis=1).assign(intercept=1.0)
         fit, problem = _clustered_logit(x, rows)
         for term in [c for c in x if not c.startswith("pair_") and c != "intercept"]:
             row = dict.fromkeys(("coefficient", "odds_ratio", "ci_low", "ci_high", "p"), np.nan)

@@ -10,74 +10,22 @@ a part of a character; or, robust only, no layer is informative).
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from . import association
+from .layers import Layers, layers_of
 from .matching import Vocabulary, fold
 from .stats import mean_intervals
 from .task import LANGUAGES
 
-__all__ = ["RULES", "BEHAVIORS", "Layers", "layers_of", "released", "paper", "robust", "label_items", "label_models", "shares", "agreement", "examples"]
+__all__ = ["RULES", "BEHAVIORS", "released", "paper", "robust", "label_items", "label_models", "shares", "agreement", "examples"]
 __all__ += ["pivot_mass", "mass_by_direction", "specifications", "mark_forms", "pivot_languages"]
 
 BEHAVIORS = ("cooccurrence", "pivot")
 
 FRAGMENT = 4  # letters a token must have to pass for the beginning of a word in a script with spaces; a Han character or kana says as much
-
-ITEM = ["model", "lens", "prompt_set", "source_lang", "target_lang", "concept_id"]
-
-
-@dataclass(frozen=True)
-class Layers:
-    """Traces of n items as arrays [n, layers]; ``columns[name]`` is a column of the table ``traces``."""
-
-    items: pd.DataFrame
-    columns: dict[str, np.ndarray]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.columns[name]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Items and layers."""
-        return self["layer"].shape
-
-    @property
-    def correct(self) -> np.ndarray:
-        """Whether the last layer's top token starts an accepted translation, [n]."""
-        return self["top1_is_accepted"][:, -1].astype(bool)
-
-    @property
-    def usable(self) -> np.ndarray:
-        """Whether the layers can tell source word and translation apart: they begin with different tokens, both readable, [n]."""
-        return ~self.overlap & self.readable
-
-    @property
-    def overlap(self) -> np.ndarray:
-        """Whether source and target word can start with the same token, [n]."""
-        return self["overlap"][:, 0].astype(bool)
-
-    @property
-    def readable(self) -> np.ndarray:
-        """Whether source word and translation can start with a token that is a whole character, [n]."""
-        return self["readable"][:, 0].astype(bool)
-
-
-def layers_of(traces: pd.DataFrame) -> Layers:
-    """Arrange the rows of ``traces`` by item.
-
-    Raises:
-        ValueError: if items have different numbers of layers (trace one model at a time).
-    """
-    ordered = traces.sort_values([*ITEM, "layer"], kind="stable")
-    n_layers = ordered.layer.nunique()
-    if len(ordered) % n_layers or (ordered.layer.to_numpy().reshape(-1, n_layers) != np.arange(n_layers)).any():
-        raise ValueError("traces: items have different layers; give the traces of one model, each item with all its layers")
-    columns = {c: ordered[c].to_numpy().reshape(-1, n_layers) for c in ordered.columns if c not in ITEM}
-    return Layers(ordered.iloc[::n_layers][ITEM].reset_index(drop=True), columns)
 
 
 def mark_forms(traces: pd.DataFrame, forms: Vocabulary) -> pd.DataFrame:
@@ -160,10 +108,8 @@ def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, 
     `wrong`; one without such a layer is `excluded`; a token of the source word or of an accepted
     translation, inflected forms and beginnings included if :func:`mark_forms` was run, is co-occurrence; any other is a pivot.
     """
-    last = layers.shape[1] - exclude_last
-    if last < 1:
-        raise ValueError(f"exclude_last is {exclude_last}, the model has {layers.shape[1]} layers")
-    informative = layers["information"][:, :last] >= min_information
+    informative = _informative(layers, exclude_last, min_information)
+    last = informative.shape[1]
     layer = np.where(informative, layers["info_nats"][:, :last], -np.inf).argmax(1)
     direct = (_at(layers["info_is_source"], layer) | _at(layers["info_is_accepted"], layer)).astype(bool)
     label = np.where(direct, "cooccurrence", "pivot").astype(object)
@@ -171,6 +117,21 @@ def robust(layers: Layers, exclude_last: int = 2, min_information: float = 1.0, 
     if check:
         label[~layers.correct] = "wrong"
     return layer, label, "info"
+
+
+def _informative(layers: Layers, exclude_last: int = 2, min_information: float = 1.0) -> np.ndarray:
+    """Which layers before the last ``exclude_last`` tell at least ``min_information`` nats of the word, [n, layers − exclude_last]."""
+    last = layers.shape[1] - exclude_last
+    if last < 1:
+        raise ValueError(f"exclude_last is {exclude_last}, the model has {layers.shape[1]} layers")
+    return layers["information"][:, :last] >= min_information
+
+
+def any_third(layers: Layers) -> np.ndarray:
+    """Whether in some layer that :func:`robust` looks at the most informative token is of neither word, not in the one it chooses alone, [n]."""
+    informative = _informative(layers)
+    of_either = (layers["info_is_source"] | layers["info_is_accepted"]).astype(bool)[:, : informative.shape[1]]
+    return (informative & ~of_either).any(1)
 
 
 RULES = {"released": released, "paper": paper, "robust": robust}
@@ -181,7 +142,7 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The item's columns, rule, label, layer, token, text, token_language (`source` and `target`: the item's
-        source word and accepted translations; a language: any other word of the concept; or `other`), correct, readable.
+        source word and accepted translations; a language: any other word of the concept; or `other`), correct, readable, any_third (:func:`any_third`).
     """
     layers = layers_of(traces)
     parts = []
@@ -190,7 +151,7 @@ def label_items(traces: pd.DataFrame) -> pd.DataFrame:
         label = np.where(layers.usable, label, "excluded")
         columns = {k: _at(layers[f"{which}_{k}"], layer) for k in ("token", "text")}
         parts.append(layers.items.assign(rule=name, label=label, layer=layer, **columns, token_language=_token_language(layers, layer, which)))
-        parts[-1] = parts[-1].assign(correct=layers.correct, readable=layers.readable)
+        parts[-1] = parts[-1].assign(correct=layers.correct, readable=layers.readable, any_third=any_third(layers))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -318,7 +279,7 @@ def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: flo
     translation's is the pivot mass; the share of the concept's English word is the English mass.
 
     Returns:
-        The item's columns, pivot_mass, english_mass (both in 0…1, null where no layer is informative), overlap, readable, correct.
+        The item's columns, pivot_mass, english_mass (both in 0…1, null where no layer is informative), usable, correct.
     """
     layers = layers_of(traces)
     last = layers.shape[1] - exclude_last
@@ -330,7 +291,7 @@ def pivot_mass(traces: pd.DataFrame, exclude_last: int = 2, min_information: flo
             return (layers[f"excess_{name}"][:, :last] * used).sum(1) / total
 
     mass = np.clip(1 - share("source") - share("accepted"), 0, 1)
-    return layers.items.assign(pivot_mass=mass, english_mass=share("en"), overlap=layers.overlap, readable=layers.readable, correct=layers.correct)
+    return layers.items.assign(pivot_mass=mass, english_mass=share("en"), usable=layers.usable, correct=layers.correct)
 
 
 def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -342,7 +303,7 @@ def mass_by_direction(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
     Returns:
         source_lang, target_lang (and `all`), measure, n (concepts), mean, low, high.
     """
-    used = mass[mass.correct & ~mass.overlap & mass.readable]
+    used = mass[mass.correct & mass.usable]
     # where English is the source or the target, its mass is theirs
     used = used.assign(english_mass=used.english_mass.where((used.source_lang != "en") & (used.target_lang != "en")))
     rows = []

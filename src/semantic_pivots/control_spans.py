@@ -265,13 +265,13 @@ def balance(described: pd.DataFrame) -> pd.DataFrame:
     """How alike pivots and controls are.
 
     Args:
-        described: span, control (`own` for the pivots), item and the columns of :func:`describe`.
+        described: span, control (`own` for the pivots), item, the columns of :func:`describe` and, where it is known, the share of the state that was `removed`.
 
     Returns:
         span, control, covariate, n (items), own, mean, difference (mean over items of control minus own) and smd (difference over the standard deviation of
         the pivots' values between items).
     """
-    names = ["n_directions", "frequency", "token_rank", "norm", "span_cosine", "mutual_cosine"]
+    names = [c for c in ("n_directions", "frequency", "token_rank", "norm", "span_cosine", "mutual_cosine", "removed") if c in described]
     means = described.groupby(["span", "control", "item"])[names].mean()
     rows = []
     for span, part in means.groupby(level="span"):

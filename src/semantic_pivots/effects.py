@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from .association import holm
+from .association import holm, sign_flip
 from .patching import CELLS
 from .stats import mean_intervals
 
-__all__ = ["item_table", "effects", "sign_flip", "patch_curves", "crossings", "steering_shares", "balance_table"]
+__all__ = ["item_table", "effects", "patch_curves", "crossings", "steering_shares", "balance_table"]
 
 ITEM = ["model", "source_lang", "target_lang", "concept_id"]
 WHAT = ["kind", "what", "layer", "last_layer", "n_directions", "dose"]
-BEYOND_LAST = "ablation, less the last block alone"
-EXPERIMENTS = {"main": "ablation", "layer": "one block", "direct": "one block, directly", "dose": "number of directions"}
+DIRECTLY, LATER, AS_MUCH = "ablation, directly", "ablation, through later blocks", "ablation, as much removed"
+EXPERIMENTS = {"main": "ablation", "held": DIRECTLY, "layer": "one block", "direct": "one block, directly", "dose": "number of directions"}
+ALIKE = 0.7  # a control removes as much as the pivots if the smaller of the two shares of the state is at least this much of the larger
 
 
 def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, steered: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -42,15 +42,13 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
     same = [*ITEM, "span", "control", "number", "layer"]
     later = ablated[ablated.experiment == "layer"].merge(ablated[ablated.experiment == "direct"][[*same, "delta"]], on=same, suffixes=("", "_direct"))
     later = later.assign(delta=later.delta - later.delta_direct, kind="one block, through later blocks")
-    # after the last block nothing is computed any more: what all pivot layers lose beyond it is what later blocks can have used
     main, same = ablated[ablated.experiment == "main"], [*ITEM, "span", "control", "number"]
-    last = ablated[(ablated.experiment == "layer") & (ablated.layer == ablated.groupby("model").layer.transform("max"))]
-    beyond = main.merge(last[[*same, "delta"]], on=same, suffixes=("", "_last"))
-    beyond = beyond.assign(delta=beyond.delta - beyond.delta_last, kind=BEYOND_LAST)
+    used = main.merge(ablated[ablated.experiment == "held"][[*same, "delta"]], on=same, suffixes=("", "_held"))
+    used = used.assign(delta=used.delta - used.delta_held, kind=LATER)
     # the item's own source and target spans stand beside its pivots as well
-    main = main[main.control == "own"]
-    ends = [main[main.span == end].assign(control=f"{end} span", what=what) for end in ("source", "target") for what in ("english", "discovered")]
-    tables = [_beside_controls(pd.concat([ablated, later, beyond, *ends], ignore_index=True))]
+    own = main[main.control == "own"]
+    ends = [own[own.span == end].assign(control=f"{end} span", what=what) for end in ("source", "target") for what in ("english", "discovered")]
+    tables = [_beside_controls(pd.concat([ablated, later, used, _as_much(main), *ends], ignore_index=True))]
     if steered is not None:
         tables.append(_beside_controls(steered.assign(kind="steering", what="pivot direction", last_layer=steered.layer, n_directions=1, sign=1)))
     if patches is not None:
@@ -62,6 +60,15 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
         rows = rows.assign(control=np.where(known, "same", ""), control_mean=beside, control_sd=np.nan, n_controls=known.astype(int), p=np.nan)
         tables.append(rows[[*tables[0].columns]])
     return pd.concat(tables, ignore_index=True)
+
+
+def _as_much(main: pd.DataFrame) -> pd.DataFrame:
+    """Pivots beside those of their controls that remove about as much of the state (:data:`ALIKE`); items without such controls are left out."""
+    key = [*ITEM, "span"]
+    own, controls = main[main.control == "own"], main[main.control.isin(["matched", "transplanted"]) & ~main.span.str.contains("beside")]
+    ratio = controls.removed.to_numpy() / own.set_index(key).removed.reindex(pd.MultiIndex.from_frame(controls[key])).to_numpy()
+    near = controls[(ratio >= ALIKE) & (ratio <= 1 / ALIKE)]
+    return pd.concat([own.merge(near[key].drop_duplicates(), on=key), near], ignore_index=True).assign(kind=AS_MUCH)
 
 
 def _beside_controls(rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,21 +87,6 @@ def _beside_controls(rows: pd.DataFrame) -> pd.DataFrame:
     table["control"], table["n_controls"] = table.control.fillna(""), table.n_controls.fillna(0).astype(int)
     table["dose"] = table.dose.replace(-1.0, np.nan)
     return table
-
-
-@functools.lru_cache(maxsize=64)
-def _signs(n: int, n_permutations: int, seed: int) -> np.ndarray:
-    """Random signs, [permutations, n]; the same for all tests of as many concepts, which are then paired too."""
-    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n)).astype(np.float32) * 2 - 1
-
-
-def sign_flip(differences: np.ndarray, n_permutations: int, seed: int) -> float:
-    """Two-sided p-value of a mean difference when each concept's difference may as well have the other sign; nan without any."""
-    differences = np.asarray(differences, dtype=np.float32)
-    if not len(differences):
-        return float("nan")
-    sums = np.abs(_signs(len(differences), n_permutations, seed) @ differences)
-    return float((1 + (sums >= abs(differences.sum()) * (1 - 1e-5)).sum()) / (1 + n_permutations))
 
 
 def effects(table: pd.DataFrame, n_resamples: int = 2000, n_permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
@@ -126,7 +118,7 @@ def effects(table: pd.DataFrame, n_resamples: int = 2000, n_permutations: int = 
     found = pd.DataFrame(rows, columns=[*key, "direction", "n", "n_items", *measures, "p"]).rename(columns={"difference_mean": "difference"})
     found["p_holm"] = np.nan
     single = found.direction != "all"
-    found.loc[single, "p_holm"] = found[single].groupby(key, dropna=False).p.transform(lambda p: holm(p.to_numpy()))
+    found.loc[single, "p_holm"] = found[single].groupby(key, dropna=False).p.transform(holm)
     return found
 
 

@@ -24,7 +24,7 @@ from .fingerprint import canonical, sha256_text
 from .models import LanguageModel
 from .progress import progress
 from .stats import bootstrap_interval
-from .task import LANGUAGES, Prompt
+from .task import Prompt
 
 __all__ = [
     "Test",
@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 BATCH = 32  # sentences run at a time
-CODES = tuple(LANGUAGES)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

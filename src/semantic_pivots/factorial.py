@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from .association import holm, partial_spearman
+from .association import holm, partial_spearman, sign_flip
 from .comparison import detectable
 from .severance import GROUPS
-from .stats import bootstrap_interval
+from .stats import bootstrap_interval, mean_intervals
 
 __all__ = ["CONTRASTS", "blocked", "group_means", "randomisation_test", "contrasts", "dose_response", "detectable_effect"]
 
@@ -124,16 +124,6 @@ def randomisation_test(values: np.ndarray, weights: np.ndarray, n_permutations: 
     return (extreme + 1) / (n_permutations + 1)
 
 
-def _block_interval(values: np.ndarray, weights: np.ndarray, n_resamples: int, level: float, seed: int) -> np.ndarray:
-    """Percentile intervals of contrasts when blocks are resampled, [contrast × 2]."""
-    n = len(values)
-    if n < 2:
-        return np.full((len(weights), 2), np.nan)
-    per_block = values @ np.asarray(weights).T
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
-    return np.quantile(times @ per_block / n, [(1 - level) / 2, (1 + level) / 2], axis=0).T
-
-
 def contrasts(
     outcomes: pd.DataFrame,
     assignment: pd.DataFrame,
@@ -165,28 +155,17 @@ def contrasts(
     for triple, direction, name, part in _parts(outcomes, assignment, names):
         values = blocked(part, name)
         p = randomisation_test(values, weights, n_permutations, seed)
-        bounds = _block_interval(values, weights, n_resamples, level, seed)
+        bounds = mean_intervals(values @ weights.T, n_resamples, seed, level)[:, 1:]
         estimates = values.mean(0) @ weights.T if len(values) else np.full(len(weights), np.nan)
         for i, contrast in enumerate(CONTRASTS):
             rows.append((triple, direction, name, contrast, estimates[i], *bounds[i], p[i], np.nan, int(np.count_nonzero(weights[i])) * len(values)))
         for group in ("pivot_only", "none") if chance and name in chance else ():
             above = part.loc[part.group == group, name].dropna().to_numpy() - chance[name]
             interval = bootstrap_interval(above, n_resamples=n_resamples, level=level, seed=seed) if len(above) else (np.nan,) * 3
-            rows.append((triple, direction, name, f"{group} - chance", *interval, _sign_flip(above, n_permutations, seed), np.nan, len(above)))
+            rows.append((triple, direction, name, f"{group} - chance", *interval, sign_flip(above, n_permutations, seed), np.nan, len(above)))
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table["p_holm"] = table.groupby(["triple", "direction", "contrast"]).p.transform(lambda p: holm(p.to_numpy()))
+    table["p_holm"] = table.groupby(["triple", "direction", "contrast"]).p.transform(holm)
     return table
-
-
-def _sign_flip(differences: np.ndarray, n_permutations: int, seed: int) -> float:
-    """Two-sided p-value of a mean difference when every difference may as well have the other sign."""
-    if not len(differences):
-        return float("nan")
-    generator, observed, extreme = np.random.default_rng(seed), abs(differences.mean()), 0
-    for start in range(0, n_permutations, CHUNK):
-        signs = generator.choice((-1.0, 1.0), (min(CHUNK, n_permutations - start), len(differences)))
-        extreme += int((np.abs(signs @ differences) / len(differences) >= observed - 1e-12).sum())
-    return (extreme + 1) / (n_permutations + 1)
 
 
 def dose_response(
@@ -223,7 +202,7 @@ def dose_response(
                 rho = partial_spearman(x, own[name].to_numpy(), covariates, own.concept_id.to_numpy(), n_resamples, level, seed)
                 rows.append((triple, direction, name, f"{edge} in {label}", *rho, np.nan, len(own)))
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table["p_holm"] = table.groupby(["triple", "direction", "contrast"]).p.transform(lambda p: holm(p.to_numpy()))
+    table["p_holm"] = table.groupby(["triple", "direction", "contrast"]).p.transform(holm)
     return table
 
 

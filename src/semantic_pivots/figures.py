@@ -67,6 +67,7 @@ def use_style() -> None:
             "savefig.bbox": "tight",
             "pdf.fonttype": 3,  # outlines of the glyphs used, also from an OpenType font
             "axes.titlelocation": "left",
+            "legend.frameon": False,
             "axes.titleweight": "bold",
         }
     )
@@ -181,9 +182,7 @@ def ability_points(ability: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             ax.set_xlim(-0.03, 1.03)
     axes[0].set_yticks(range(len(directions)), directions)
     axes[0].invert_yaxis()
-    fig.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=n_models, frameon=False, title="95 % intervals over concepts", alignment="left"
-    )
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=n_models, title="95 % intervals over concepts", alignment="left")
     return fig, axes
 
 
@@ -215,7 +214,7 @@ def strata(ability_by: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.
         ax.set_xticklabels([f"{level}\n{counts[level]}" for level in levels], fontsize=8)
         ax.axhline(0, color="0.5", ls="--", lw=1)
     axes[0].set_ylabel("mean score")
-    legend = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
+    legend = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     legend.set_title("95 % intervals; below each level its number of concepts, by model in this order", prop={"size": 8})
     legend.set_alignment("left")
     return fig, axes

@@ -68,7 +68,7 @@ def label_bars(shares: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             left += part[:, k]
         ax.set(title=title, xlabel="share of items", xlim=(0, 1))
         _rows(ax, order)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return fig, axes
 
 
@@ -88,7 +88,7 @@ def pivot_languages(table: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.set(xlabel=f"share of the items called pivot (pale: fewer than {MIN_ITEMS} items)", xlim=(0, 1))
     _rows(ax, order)
     handles = [Patch(color=color, label=label) for label, color in named.values()]
-    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=8)
     return fig, ax
 
 
@@ -104,7 +104,7 @@ def mass(table: pd.DataFrame) -> tuple[Figure, Axes]:
         _points(ax, table[table.measure == measure], order, "mean", (k - 0.5) * 0.2, color, marker, label)
     ax.set(xlabel="share of what the informative layers say because of the word", xlim=(0, 1))
     _rows(ax, order)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=1, frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=1, fontsize=8)
     return fig, ax
 
 
@@ -122,7 +122,7 @@ def meetings(table: pd.DataFrame) -> tuple[Figure, Axes]:
         )
     ax.set(xticks=range(len(pairs)), ylabel="share of concepts", ylim=(0, 1))
     ax.set_xticklabels(pairs)
-    fig.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(loc="outside upper left", ncols=3, fontsize=8)
     fig.supxlabel("In documents of the corpus that was counted.", fontsize=8, color="0.45")
     return fig, ax
 
@@ -177,7 +177,7 @@ def correlations(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color=COLORS[0], marker="o", label="measured, 95 % interval"),
         Line2D([], [], color="0.7", lw=5, label="pair counts shuffled among words of like frequency, 2.5 % to 97.5 %"),
     ]
-    fig.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=2, fontsize=8)
     _say_whose(fig)
     return fig, axes
 
@@ -213,7 +213,7 @@ def aucs(attribution: pd.DataFrame, note: str = NOTE) -> tuple[Figure, np.ndarra
         Line2D([], [], color="0.3", marker="o", ls="", label="p < .05 (directions: Holm); both words: above that; target word: either side"),
         Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="not"),
     ]
-    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=8)
     _say_whose(fig, note=note + " Where one class has too few items for an AUC, the sizes of both are given (co-occurrence against pivot).")
     return fig, axes
 
@@ -240,10 +240,10 @@ def roc(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.plot([0, 1], [0, 1], color="0.5", lw=0.8, ls=":")
         ax.set(title=RULES[rule], xlabel="pivot items called co-occurrence", aspect="equal")
         if len(ax.lines) > 1:
-            ax.legend(frameon=False, fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5, handlelength=2.4)
+            ax.legend(fontsize=7.5, loc="lower right", title="AUC", title_fontsize=7.5, handlelength=2.4)
     axes[0, 0].set_ylabel("co-occurrence items called co-occurrence")
     handles = [Line2D([], [], color=c, ls=s, label=label) for label, c, s in names.values()]
-    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=8)
     _say_whose(fig)
     return fig, axes
 
@@ -270,7 +270,7 @@ def replication(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color=COLORS[3], lw=4, alpha=0.5, label="released code, from the least to the most favourable order of ties"),
         Line2D([], [], color=COLORS[0], marker="o", label="corrected, 95 % interval"),
     ]
-    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=8)
     _say_whose(fig)
     return fig, axes
 
@@ -312,7 +312,7 @@ def curve(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], color=COLORS[1], marker="o", ls="", label="released and paper rules"),
         Line2D([], [], color="0.45", marker="_", ls="", label="what frequency and direction alone give"),
     ]
-    top.legend(handles=handles, frameon=False, fontsize=8, ncols=3, loc="upper left")
+    top.legend(handles=handles, fontsize=8, ncols=3, loc="upper left")
     for k, (_, used) in enumerate(rows):
         bottom.scatter(x[used], np.full(used.sum(), k), s=5, color="0.2", marker="|")
     bottom.set_yticks(range(len(rows)))

@@ -58,7 +58,7 @@ def meetings(severance: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         Line2D([], [], marker="o", ls="", mfc="white", mec="0.3", label="before"),
         Line2D([], [], marker="o", ls="", color="0.3", label="after the cuts"),
     ]
-    fig.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8)
     return fig, axes
 
 
@@ -73,7 +73,7 @@ def training(log: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             ax.plot(seen.tokens / 1e6, seen[f"{kind}_{code}"], marker="os^D"[k], ms=4, lw=1.3, color=COLORS[k], label=name)
         ax.set(title=title, xlabel="million tokens read")
     axes[0].set_ylabel("loss (nats per token)")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(fontsize=8)
     return fig, axes
 
 
@@ -96,7 +96,7 @@ def learning(means: pd.DataFrame, chance: float, outcome: str = "reciprocal_rank
     ticks = sorted(own.tokens.unique() / 1e6)
     ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
     ax.minorticks_off()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=6, frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=6, fontsize=8)
     return fig, ax
 
 
@@ -122,7 +122,7 @@ def two_by_two(means: pd.DataFrame, chance: float, outcome: str = "reciprocal_ra
         ax.set_xticklabels(["path through\nEnglish cut", "path through\nEnglish open"])
     axes[0, 0].set_ylabel("MRR of the true source among ten")
     axes[0, 0].annotate("chance", (-0.33, chance), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    axes[0, 0].legend(fontsize=8)
     return fig, axes
 
 
@@ -147,7 +147,7 @@ def forest(contrasts: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.n
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 3))
     np.atleast_1d(axes)[0].set_yticks(range(len(order)), [CONTRAST_NAMES[c] for c in order])
-    fig.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     return fig, axes
 
 
@@ -164,7 +164,7 @@ def development(contrasts: pd.DataFrame, names: tuple[str, ...] = ("direct", "pi
     ticks = sorted(contrasts.tokens.unique() / 1e6)
     ax.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
     ax.minorticks_off()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     return fig, ax
 
 
@@ -183,5 +183,5 @@ def english_by_layer(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.axhline(0, color="0.5", ls="--", lw=1)
         ax.set(title=title, xlabel="after block")
     axes[0].set_ylabel("probability beyond another concept's")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(fontsize=8)
     return fig, axes

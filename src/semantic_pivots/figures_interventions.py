@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .effects import BEYOND_LAST
+from .effects import DIRECTLY, LATER
 from .figures import COLORS
 from .report import short_name
 
@@ -78,7 +78,8 @@ def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     compared = (
         ("matched tokens", "o", "", "matched", "ablation"),
         ("same geometry, other concept", "P", "", "transplanted", "ablation"),
-        ("the same, less the last block alone", "^", "", "transplanted", BEYOND_LAST),
+        ("the same, later blocks held fast", "x", "", "transplanted", DIRECTLY),
+        ("the same, through later blocks", "^", "", "transplanted", LATER),
         ("matched, part along the target left in", "s", " beside target", "matched", "ablation"),
     )
     for k, span in enumerate(s for s in ("english", "discovered") if s in set(rows.what)):
@@ -91,7 +92,7 @@ def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             _points(axes[0], drawn, order, -0.2 + 0.36 * k + 0.1 * j, "control", (color, "vP"[j], f"{name}: {CONTROL_STYLE[control][2]}"), fill=False)
         for j, (control, symbol, what, column, kind) in enumerate(compared):
             drawn = effects[(effects.kind == kind) & (effects.what == f"{span}{what}") & (effects.control == column)]
-            _points(axes[1], drawn, order, -0.38 + 0.22 * j + 0.1 * k, "difference", (color, symbol, f"{name} − {control}"), fill=not k)
+            _points(axes[1], drawn, order, -0.38 + 0.17 * j + 0.085 * k, "difference", (color, symbol, f"{name} − {control}"), fill=not k)
     _points(axes[0], rows[(rows.what == "source") & (rows.control == "")], order, 0.4, "", SPAN_STYLE["source"])
     for ax, title in zip(axes, ("change of the target's log-odds (nats)", "beyond controls (nats)")):
         ax.axvline(0, color="0.5", ls="--", lw=1)
@@ -100,7 +101,7 @@ def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             ax.axhline(y, color="0.92", lw=0.8, zorder=0)
     axes[0].set_yticks(range(len(order)), [_label(d) for d in order])
     for ax in axes:
-        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=1, frameon=False, fontsize=7.5)
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=1, fontsize=7.5)
     return fig, axes
 
 
@@ -131,7 +132,7 @@ def blocks(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.set(title=title, xlabel="removed after block")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("change of log-odds (nats)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=8)
     return fig, axes
 
 
@@ -154,7 +155,7 @@ def doses(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
             axes[1].errorbar(x + shift, mean, yerr=[[mean - low], [high - mean]], fmt=style[1], ms=5, color=style[0], mfc=fill or style[0], lw=1.3)
     axes[1].set(xticks=range(len(places)), xlim=(-0.5, len(places) - 0.5), ylabel="KL(before ‖ after), nats", ylim=(0, None))
     axes[1].set_xticklabels(places.values())
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     return fig, axes
 
 
@@ -180,7 +181,7 @@ def patches(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.set_visible(False)
     for ax in grid[:, 0]:
         ax.set(ylabel="probability", ylim=(0, None))
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     return fig, axes
 
 
@@ -210,7 +211,7 @@ def steering(effects: pd.DataFrame, shares: pd.DataFrame) -> tuple[Figure, np.nd
         ax.minorticks_off()
     for ax in axes[1:]:
         ax.set_ylim(-0.03 * ax.get_ylim()[1], None)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=8)
     return fig, axes
 
 
@@ -238,6 +239,6 @@ def summary(effects: pd.DataFrame, curves: pd.DataFrame) -> tuple[Figure, np.nda
             ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     for ax, name in zip(axes[-1], ("removed after block", "patched in after block")):
         ax.set_xlabel(name)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
-    fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
+    fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8)
     return fig, axes

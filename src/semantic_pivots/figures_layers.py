@@ -71,9 +71,7 @@ def one_word(followed: pd.DataFrame, min_information: float, title: str) -> tupl
         side.set_visible(False)
     handles = [Patch(color=_mix(c, 0.8), label=name) for name, c in WHOSE.items()]
     handles.append(Patch(facecolor="white", edgecolor="0.7", label=f"below {min_information:g} nat"))
-    fig.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, title="the token starts a word of the concept in", title_fontsize=8
-    )
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), title="the token starts a word of the concept in", title_fontsize=8)
     return fig, ax
 
 
@@ -105,7 +103,7 @@ def information(means: pd.DataFrame, ceilings: dict[tuple[str, str], float]) -> 
         ax.annotate("maximum", (0.02, top), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
         ax.set(xlabel="after block", title=short_name(model))
     axes[0, 0].set_ylabel("information on the word (nats)")
-    axes[0, 0].legend(frameon=False, fontsize=8, loc="center left")
+    axes[0, 0].legend(fontsize=8, loc="center left")
     return fig, axes
 
 
@@ -122,7 +120,7 @@ def constant_tokens(table: pd.DataFrame) -> tuple[Figure, Axes]:
     for row in table[table.share >= 0.1].itertuples():
         ax.annotate(_readable(row.token), (row.layer + 1, max(row.share, row.top1_prob)), xytext=(-3, 4), textcoords="offset points", rotation=35, fontsize=7.5)
     ax.set(xlabel="after block", ylabel="share", ylim=(0, 1.25), xticks=table.layer + 1, yticks=np.linspace(0, 1, 6))
-    fig.legend(loc="outside upper left", frameon=False, fontsize=8)
+    fig.legend(loc="outside upper left", fontsize=8)
     return fig, ax
 
 
@@ -167,7 +165,7 @@ def shares(means: pd.DataFrame, first_layer: int = 0) -> tuple[Figure, np.ndarra
             ax.set_xlabel("after block", fontsize=8)
     fig.supylabel("probability that the next token starts a word of the concept (mean, 95 % band)", fontsize=9)
     handles = [Line2D([], [], color=c, ls=s, marker=m, ms=4, label=name) for name, c, s, m in LINES.values()]
-    fig.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
     return fig, axes
 
 
@@ -193,7 +191,7 @@ def english(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     axes[0, 0].set_yticks(range(len(directions)), [f"{d} (n = {n[d]})" for d in directions])
     axes[0, 0].invert_yaxis()
     fig.supxlabel("share of correctly answered words where it leads in some informative layer before the last", fontsize=10)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=8)
     return fig, axes
 
 
@@ -212,13 +210,12 @@ def winners(curves: pd.DataFrame) -> tuple[Figure, np.ndarray]:
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
                 ax.step(rows.layer + 1, rows.share, where="post", color=color, ls=style, label=f"n = {rows.n.iloc[0]}")
         ax.set(title=f"into {LANGUAGES[target]}", xlabel="after block", ylim=(0, 1.02))
-        ax.legend(frameon=False, fontsize=7, loc="upper left", handlelength=1.6)
+        ax.legend(fontsize=7, loc="upper left", handlelength=1.6)
     axes[0, 0].set_ylabel("words won by then")
     fig.legend(
         handles=[Line2D([], [], color=c, ls=s, label=f"from {n}") for c, s, n in zip(COLORS, ("-", "--", "-.", ":"), LANGUAGES.values())],
         loc="outside lower center",
         ncols=4,
-        frameon=False,
         fontsize=8,
     )
     return fig, axes
@@ -248,5 +245,5 @@ def lens_quality(divergence: pd.DataFrame, english_share: pd.DataFrame) -> tuple
     axes[2].set(xlabel="after block", ylabel="P(English word)", title="Directions without English", ylim=(0, None))
     for ax in axes:
         if ax.lines:  # without a direction that leaves English out, the right one stays empty
-            ax.legend(frameon=False, fontsize=8)
+            ax.legend(fontsize=8)
     return fig, axes

@@ -95,7 +95,7 @@ def one_word(candidates: pd.DataFrame, title: str, n_labels: int = 26) -> tuple[
     handles = [
         Line2D([], [], marker="o", ls="", color=c, label="not associated enough" if k == "noise" else k) for k, c in TYPE_COLORS.items() if k in set(shown.type)
     ]
-    fig.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     return fig, ax
 
 
@@ -119,7 +119,7 @@ def one_word_layers(mass: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
     ax.plot(x, rows.mass_control, color=LINES["control"][0], ls="--", lw=1, label="matched control sets, mean")
     ax.set(xlabel="after block", ylabel="probability beyond background", title=title, ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return fig, ax
 
 
@@ -175,7 +175,7 @@ def rankings(compared: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     _rows(axes[0], order)
     _note(fig)
     handles = [Line2D([], [], marker=m, ls="", color=c, label=n) for n, c, m in (("paper's ranking", COLORS[1], "s"), ("ours", COLORS[0], "o"))]
-    fig.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=2, fontsize=8)
     return fig, axes
 
 
@@ -195,7 +195,7 @@ def typology(counts: pd.DataFrame) -> tuple[Figure, Axes]:
         left += rows.to_numpy()
     ax.set(xlabel="pivots a concept (mean over concepts with enough documents)")
     _rows(ax, named)
-    fig.legend(handles=[Patch(color=TYPE_COLORS[k], label=k) for k in GROUPS], loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=[Patch(color=TYPE_COLORS[k], label=k) for k in GROUPS], loc="outside upper left", ncols=3, fontsize=8)
     return fig, ax
 
 
@@ -229,7 +229,7 @@ def layers(curves: pd.DataFrame, lens: str = "corrected", log: bool = False) -> 
     fig.supylabel("summed probability" + (" beyond background" if lens == "corrected" else ""), fontsize=9.5)
     _note(fig, "after block")
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=8)
     return fig, axes
 
 
@@ -248,7 +248,7 @@ def standing_out(summary: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.axvline(0.05, color="0.5", ls="--", lw=1)
     ax.set(xlabel="share of cases above 95 % of the null (dashed: by chance)", xlim=(-0.02, 1.02))
     _rows(ax, order)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8, title="above 95 % of the", title_fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8, title="above 95 % of the", title_fontsize=8)
     return fig, ax
 
 
@@ -298,7 +298,7 @@ def contrasts(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.axvline(0, color="0.5", ls="--", lw=1)
         ax.set_xlabel(label)
     _rows(axes[0], order)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=1, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=1, fontsize=8)
     return fig, axes
 
 
@@ -320,7 +320,7 @@ def labels(hits: pd.DataFrame, names: dict[str, str]) -> tuple[Figure, np.ndarra
         for at, n in zip(y, rows.n):
             ax.annotate(f"{n}", (1.2, at), ha="right", va="center", fontsize=7, color="0.45")
     _rows(axes[0], order)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     _note(fig, "small numbers: items")
     return fig, axes
 

@@ -67,7 +67,7 @@ def composition(table: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     axes[2].plot(table.pivots_paper, y, "s", mfc="white", color=COLORS[1], label="the paper's pivots")
     axes[2].set(xlabel="mean share of a document's words", xlim=(0, None))
     for ax in axes:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2 if ax is axes[0] else 1, frameon=False, fontsize=7.5, columnspacing=1)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2 if ax is axes[0] else 1, fontsize=7.5, columnspacing=1)
         ax.grid(axis="y", color="0.93", zorder=0)
     return fig, axes
 
@@ -118,7 +118,7 @@ def learning(training: pd.DataFrame, kinds: dict[str, str]) -> tuple[Figure, np.
         axes[row, 0].set_ylabel(f"{title}\nnats per token", fontsize=8.5)
     for ax in axes[-1]:
         ax.set_xlabel("thousand tokens read")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=8)
     return fig, axes
 
 
@@ -171,7 +171,7 @@ def forest(contrasts: pd.DataFrame, outcome: str = "log_ratio", splits: tuple[st
         Line2D([], [], marker="D", mfc="white", color="0.45", ls="", label="for comparison"),
     ]
     handles = [*(handles if fixed else []), *INTERVALS]
-    fig.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=4, fontsize=8)
     return fig, axes[0]
 
 
@@ -216,7 +216,7 @@ def by_direction(table: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.set_xticks(range(len(order)), [d.replace("-", " → ") for d in order], rotation=30, ha="right")
     ax.set_ylabel("difference in\nlog-ratio (nats)")
     fig.suptitle(f"{arm_name('pivot_npmi')} − {arm_name('matched')}, {table.n_seeds.max()} seeds", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8)
     return fig, ax
 
 
@@ -244,7 +244,7 @@ def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axe
         Line2D([], [], marker="|", color="0.45", ls="", label="a seed"),
         *INTERVALS,
     ]
-    fig.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=8)
     return fig, ax
 
 
@@ -271,5 +271,5 @@ def spelling(spelled: pd.DataFrame) -> tuple[Figure, Axes]:
     ax.set(
         ylim=(len(kinds) - 0.4, -0.6), xlabel=f"{arm_name('pivot_npmi')} − {arm_name('matched')}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}"
     )
-    fig.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    fig.legend(loc="outside upper left", ncols=2, fontsize=8)
     return fig, ax

@@ -41,7 +41,7 @@ def learning(table: pd.DataFrame, chance: float) -> tuple[Figure, np.ndarray]:
     axes[0, 0].annotate("chance", (own.trained.min(), chance), xytext=(0, -10), textcoords="offset points", fontsize=8, color="0.4")
     handles = [Line2D([], [], color=c, marker=m, ms=4.5, label=GROUP_NAMES[g]) for g, (c, m) in GROUP_STYLE.items()]
     handles += [Line2D([], [], color="0.3", marker="o", mfc="white", ls="", label="at the end, distractors of all groups")]
-    fig.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False, fontsize=8)
+    fig.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=8)
     return fig, axes[0]
 
 
@@ -73,5 +73,5 @@ def effects(
         ax.errorbar(level[0], row.estimate, *error, fmt="*", ms=11, color=COLORS[1], lw=1.5, capsize=2, zorder=4, label="real experiment, 95 % intervals")
         ax.set(title=CONTRAST_NAMES[name], xlabel="MRR of words that may meet (both ways)")
     axes[0, 0].set_ylabel("effect on MRR")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=8)
     return fig, axes[0]

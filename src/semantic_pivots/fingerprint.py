@@ -22,12 +22,13 @@ SOURCE = Path(__file__).parent
 KEEPERS = {"artifacts", "fingerprint", "progress"}  # a part of a long computation stays good when these change
 
 
-def sha256_file(path: Path) -> str:
-    """sha256 of a file's bytes."""
+def sha256_file(*paths: Path) -> str:
+    """sha256 of a file's bytes, or of those of several files one after the other."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
+    for path in paths:
+        with Path(path).open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
     return digest.hexdigest()
 
 

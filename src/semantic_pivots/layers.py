@@ -5,6 +5,8 @@ All tables here come from ``traces`` (see :mod:`.lens`); concepts are the unit t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +15,9 @@ from .task import LANGUAGES
 
 __all__ = [
     "SHARES",
+    "Layers",
+    "layers_of",
+    "usable",
     "with_third",
     "by_layer",
     "constants",
@@ -28,9 +33,60 @@ __all__ = [
     "reaches",
 ]
 
+ITEM = ["model", "lens", "prompt_set", "source_lang", "target_lang", "concept_id"]
 DIRECTION = ["model", "lens", "source_lang", "target_lang"]
 SHARES = ["p_source", "p_accepted", "p_en", "p_third", "p_control_source", "p_control_accepted", "p_control_en"]
 MIN_INFORMATION = 1.0  # nats from which a layer counts as telling which word is translated
+
+
+def usable(traces: pd.DataFrame) -> pd.Series:
+    """Whether the layers can tell source word and translation apart: they cannot start with the same token, and both can be read."""
+    return ~traces.overlap & traces.readable
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Traces of n items as arrays [n, layers]; ``columns[name]`` is a column of the table ``traces``."""
+
+    items: pd.DataFrame
+    columns: dict[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items and layers."""
+        return self["layer"].shape
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the last layer's top token starts an accepted translation, [n]."""
+        return self["top1_is_accepted"][:, -1].astype(bool)
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Whether source word and translation can start with a token that is a whole character, [n]."""
+        return self["readable"][:, 0].astype(bool)
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Whether the layers can tell source word and translation apart (:func:`usable`), [n]."""
+        return ~self["overlap"][:, 0].astype(bool) & self.readable
+
+
+def layers_of(traces: pd.DataFrame) -> Layers:
+    """Arrange the rows of ``traces`` by item.
+
+    Raises:
+        ValueError: if items have different numbers of layers (trace one model at a time).
+    """
+    ordered = traces.sort_values([*ITEM, "layer"], kind="stable")
+    n_layers = ordered.layer.nunique()
+    if len(ordered) % n_layers or (ordered.layer.to_numpy().reshape(-1, n_layers) != np.arange(n_layers)).any():
+        raise ValueError("traces: items have different layers; give the traces of one model, each item with all its layers")
+    columns = {c: ordered[c].to_numpy().reshape(-1, n_layers) for c in ordered.columns if c not in ITEM}
+    return Layers(ordered.iloc[::n_layers][ITEM].reset_index(drop=True), columns)
 
 
 def with_third(traces: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +151,7 @@ def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -
     """Per item: where the word shows, whether English leads, where the target wins.
 
     Returns:
-        The item's columns and ``right`` (the last layer's top token starts an accepted translation); ``informative``, first
+        The item's columns, ``usable`` (:func:`usable`) and ``right`` (the last layer's top token starts an accepted translation); ``informative``, first
         layer with at least ``min_information`` nats; ``wins``, first layer from which the most informative token starts an
         accepted translation up to the end (null if the last one does not); and whether before the last layer some
         informative layer puts more probability on the concept's English word than on the accepted translations and the
@@ -108,16 +164,8 @@ def milestones(traces: pd.DataFrame, min_information: float = MIN_INFORMATION) -
 
 
 def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
-    item = ["model", "lens", "source_lang", "target_lang", "prompt_set", "concept_id"]
-    ordered = with_third(traces).sort_values([*item, "layer"], kind="stable")
-    n_layers = ordered.layer.nunique()
-    if len(ordered) % n_layers or (ordered.layer.to_numpy().reshape(-1, n_layers) != np.arange(n_layers)).any():
-        raise ValueError("traces: an item lacks layers or has them twice")
-    column = {
-        c: ordered[c].to_numpy().reshape(-1, n_layers)
-        for c in ("information", "info_is_accepted", "top1_is_accepted", "p_en", "p_third", "p_accepted", "p_source", "p_control_en")
-    }
-    items = ordered.iloc[::n_layers][[*item, "overlap"]].reset_index(drop=True)
+    column = layers_of(with_third(traces))
+    items = column.items.assign(usable=column.usable)
     informative = column["information"] >= min_information
     accepted = column["info_is_accepted"].astype(bool) & informative
     lasting = np.flip(np.logical_and.accumulate(np.flip(accepted, 1), 1), 1)
@@ -129,7 +177,7 @@ def _milestones(traces: pd.DataFrame, min_information: float) -> pd.DataFrame:
         return (before & (column[name] > np.max([column[r] for r in rivals], axis=0))).any(1)
 
     return items.assign(
-        right=column["top1_is_accepted"][:, -1].astype(bool),
+        right=column.correct,
         informative=np.where(informative.any(1), informative.argmax(1), np.nan),
         wins=np.where(lasting.any(1), lasting.argmax(1), np.nan),
         english_leads=np.where(apart, leads("p_en", ["p_accepted", "p_source"]), np.nan),
@@ -154,7 +202,7 @@ def milestone_table(table: pd.DataFrame, by: list[str] | None = None, n_resample
     measures = ["informative", "wins", "english_leads", "third_leads", "control_leads", "source_leads", "advantage"]
     table = table.assign(advantage=table.english_leads - table.third_leads)
     rows = []
-    for key, group in table[table.right & ~table.overlap].groupby(by, sort=False, observed=True):
+    for key, group in table[table.right & table.usable].groupby(by, sort=False, observed=True):
         per_concept = group.groupby("concept_id")[measures].mean()
         if per_concept.isna().all(axis=None):
             continue
@@ -174,7 +222,7 @@ def win_curves(table: pd.DataFrame, n_layers: int) -> pd.DataFrame:
         source_lang, target_lang, layer, n (items), share.
     """
     rows = []
-    for (a, b), group in table[table.right & ~table.overlap].groupby(["source_lang", "target_lang"], sort=False):
+    for (a, b), group in table[table.right & table.usable].groupby(["source_lang", "target_lang"], sort=False):
         for layer in range(n_layers):
             rows.append({"source_lang": a, "target_lang": b, "layer": layer, "n": len(group), "share": float((group.wins <= layer).mean())})
     return pd.DataFrame(rows, columns=["source_lang", "target_lang", "layer", "n", "share"])
@@ -190,7 +238,7 @@ def target_gap(table: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> p
         lens, n (concepts answered rightly both ways), mean, low, high (blocks).
     """
     rows = []
-    for lens, group in table[table.right & ~table.overlap & table.wins.notna()].groupby("lens", sort=False, observed=True):
+    for lens, group in table[table.right & table.usable & table.wins.notna()].groupby("lens", sort=False, observed=True):
         english = group.target_lang == "en"
         sides = [part.groupby("concept_id").wins.mean() for part in (group[~english], group[english])]
         gap = (sides[0] - sides[1]).dropna().to_numpy()

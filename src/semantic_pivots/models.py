@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -30,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from .artifacts import ROOT
+from .fingerprint import sha256_file
 
 __all__ = ["DEFAULT_MODEL", "PACKAGED", "FAMILIES", "LanguageModel", "ModelError", "load", "rows_at_once", "cache_directory", "probe_dtype"]
 
@@ -391,15 +391,6 @@ def _load_folder(model_id: str, folder: Path, checksum: str, licence: str, devic
 # --- where the weights come from --------------------------------------------------------------------------------------
 
 
-def _sha256(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _check_folder(folder: Path, model_id: str = "") -> str:
     """Checksum of a model folder's weights; an error says what the folder lacks."""
     model_id = model_id or f"path:{folder}"
@@ -411,7 +402,7 @@ def _check_folder(folder: Path, model_id: str = "") -> str:
         missing.append("a tokenizer (tokenizer.json)")
     if missing:
         raise ModelError(f"{model_id}: the folder lacks {' and '.join(missing)}")
-    return _sha256(*weights)
+    return sha256_file(*weights)
 
 
 def _hub_folder(name: str) -> tuple[Path, str]:
@@ -444,7 +435,7 @@ def _known_corpus_folder(model: str, name: str) -> tuple[Path, str]:
     if name not in checkpoints:
         raise ModelError(f"{model}@{name}: there is no such checkpoint; known: {', '.join(checkpoints)}")
     for file, expected in checkpoints[name]["files"].items():
-        seen = _sha256(home / name / file) if (home / name / file).is_file() else "no file"
+        seen = sha256_file(home / name / file) if (home / name / file).is_file() else "no file"
         if seen != expected:
             raise ModelError(f"{model}@{name}: {file} is damaged (sha256 {seen}, expected {expected}). Restore it: git checkout -- {home}")
     return home / name, _check_folder(home / name)
@@ -477,12 +468,12 @@ def _packaged_folder(name: str) -> tuple[Path, str, str]:
     record = folder / "converted.json"
     if record.is_file():
         expected = json.loads(record.read_text())
-        seen = _sha256(folder / "model.safetensors") if (folder / "model.safetensors").is_file() else "no file"
+        seen = sha256_file(folder / "model.safetensors") if (folder / "model.safetensors").is_file() else "no file"
         if seen == expected["model.safetensors"]:
             return folder, packaged.sha256, packaged.licence
         print(f"{folder}: converted weights are damaged ({seen[:12]} instead of {expected['model.safetensors'][:12]}); converting again")
         shutil.rmtree(folder)
-    seen = _sha256(*parts)
+    seen = sha256_file(*parts)
     if seen != packaged.sha256:
         raise ModelError(
             f"packaged:{name}: sha256 of the installed weights is {seen}, expected {packaged.sha256}. "
@@ -491,7 +482,7 @@ def _packaged_folder(name: str) -> tuple[Path, str, str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as scratch:
         made = _convert(parts, Path(scratch))
-        (made / "converted.json").write_text(json.dumps({"model.safetensors": _sha256(made / "model.safetensors"), "gguf": seen}))
+        (made / "converted.json").write_text(json.dumps({"model.safetensors": sha256_file(made / "model.safetensors"), "gguf": seen}))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(made, folder)
     return folder, packaged.sha256, packaged.licence

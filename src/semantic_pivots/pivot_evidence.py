@@ -13,7 +13,7 @@ import statsmodels.api as sm
 
 from . import association, attribution
 from .pivot_layers import GROUPS, MIDDLE
-from .stats import mean_intervals
+from .stats import bootstrap_interval, mean_intervals
 
 __all__ = [
     "mass_curves",
@@ -147,10 +147,13 @@ def found_share(mass: pd.DataFrame, traces: pd.DataFrame, middle: Sequence[int],
     for name, part in (("all", used), ("without English", used[(used.source_lang != "en") & (used.target_lang != "en")])):
         sums = part.groupby("concept_id")[["mass_pivot", "neither"]].sum().to_numpy(float)
         if len(sums) > 1:
-            draws = sums[np.random.default_rng(seed).integers(len(sums), size=(n_resamples, len(sums)))].sum(1)
-            low, high = np.quantile(draws[:, 0] / draws[:, 1], [0.025, 0.975])
-            rows.append((name, len(sums), sums[:, 0].sum() / sums[:, 1].sum(), low, high))
+            rows.append((name, len(sums), *bootstrap_interval(sums, _ratio_of_sums, n_resamples, seed=seed)))
     return pd.DataFrame(rows, columns=["directions", "n", "share", "low", "high"])
+
+
+def _ratio_of_sums(resamples: np.ndarray, axis: int) -> np.ndarray:
+    sums = resamples.sum(axis)
+    return sums[:, 0] / sums[:, 1]
 
 
 def type_mass(mass: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -289,15 +292,6 @@ def regression_items(scores: pd.DataFrame, counts: pd.DataFrame, support: pd.Dat
     return table.drop(columns=["n_source", "n_target", "n_both", "identical"]).reset_index(drop=True)
 
 
-def _design(rows: pd.DataFrame, terms: list[str]) -> pd.DataFrame:
-    """Standardised predictors and covariates, and indicators of direction and part of speech."""
-    numeric = rows[[*terms, "log_source", "log_target", "n_target_tokens"]].astype(float)
-    spread = numeric.std(ddof=0)
-    numeric = ((numeric - numeric.mean()) / spread.where(spread > 0, 1.0)).loc[:, spread > 0]
-    factors = {"pair": rows.source_lang + "-" + rows.target_lang, "pos": rows.pos.astype(str)}
-    return pd.concat([numeric, *(pd.get_dummies(v, prefix=k, drop_first=True, dtype=float) for k, v in factors.items())], axis=1)
-
-
 def regress(items: pd.DataFrame, n_permutations: int = 200, seed: int = 0) -> pd.DataFrame:
     """Least squares of P(y|w) on direct co-occurrence and pivots, with the words' own counts, target length, direction and part of speech.
 
@@ -314,7 +308,7 @@ def regress(items: pd.DataFrame, n_permutations: int = 200, seed: int = 0) -> pd
         used = items.dropna(subset=terms).reset_index(drop=True)
         if used.concept_id.nunique() < 20:
             continue
-        design, groups = _design(used, terms), used.concept_id.factorize()[0]
+        design, groups = attribution.design(used, terms), used.concept_id.factorize()[0]
         cells, drift = attribution.frequency_cells(used), attribution.frequency_drift(used)
         for outcome in OUTCOMES:
             y = used[outcome].to_numpy(float)
@@ -332,10 +326,8 @@ def regress(items: pd.DataFrame, n_permutations: int = 200, seed: int = 0) -> pd
                 rows.append(row | {"r2": fit.rsquared, "r2_without": sm.OLS(y, sm.add_constant(others)).fit().rsquared})
     columns = ["model", "outcome", "term", "n", "n_concepts", "coefficient", "low", "high", "p", "standardised", "null_mean", "null_low", "null_high", "p_perm"]
     table = pd.DataFrame(rows, columns=[*columns, "r2", "r2_without"])
-    adjusted = table.p_perm.astype(float).copy()
-    for _, measures in table[table.term != "log_both"].groupby("outcome"):
-        adjusted[measures.index] = association.holm(measures.p_perm)
-    return table.assign(p_holm=adjusted)
+    direct = table.term == "log_both"
+    return table.assign(p_holm=table.p_perm.astype(float).where(direct, table[~direct].groupby("outcome").p_perm.transform(association.holm)))
 
 
 def _coefficients(y: np.ndarray, x: np.ndarray, others: pd.DataFrame) -> np.ndarray:
@@ -356,7 +348,7 @@ def partial_effect(items: pd.DataFrame, outcome: str = "p_target", n_bins: int =
         used = items.dropna(subset=terms).reset_index(drop=True)
         if used.concept_id.nunique() < 20:
             continue
-        design = _design(used, terms)
+        design = attribution.design(used, terms)
         for term in [t for t in terms if t in design]:
             others = sm.add_constant(design.drop(columns=term)).to_numpy()
             rest = [v - others @ np.linalg.lstsq(others, v, rcond=None)[0] for v in (design[term].to_numpy(), used[outcome].to_numpy(float))]

@@ -12,7 +12,7 @@ from . import scoring, stats
 from .task import LANGUAGES, N_DISTRACTORS
 
 __all__ = [
-    "interval", "short_name", "chance_mrr", "identical_shares", "scripts", "with_strata", "example_words", "stratified", "difference", "ability_sentences", "strata_sentences",
+    "interval", "p_value", "short_name", "chance_mrr", "identical_shares", "scripts", "with_strata", "example_words", "stratified", "difference", "ability_sentences", "strata_sentences",
     "task_conclusion", "headline", "lexicon_sentence",
 ]  # fmt: skip
 
@@ -23,6 +23,11 @@ POS = {"n": "nouns", "v": "verbs", "a": "adjectives"}
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:
     """A value with its interval, as in ``0.31 [0.28, 0.34]``."""
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def p_value(p: float) -> str:
+    """A p-value as text: three decimals, or that it is below the least one can see."""
+    return "–" if not np.isfinite(p) else "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 
 def short_name(model: str) -> str:

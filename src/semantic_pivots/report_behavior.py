@@ -7,15 +7,17 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from .association import share_interval
 from .attribution import FEW
-from .behavior import RULES
+from .behavior import BEHAVIORS, RULES
 from .behavior import shares as label_shares
-from .report import interval, short_name
+from .report import interval, p_value, short_name
 from .task import LANGUAGES
 
 __all__ = [
     "share_sentences",
     "pivot_share_text",
+    "any_layer_share",
     "lens_table",
     "right_sentence",
     "language_sentences",
@@ -28,15 +30,10 @@ __all__ = [
     "delta_table",
     "ablation_table",
 ]
-__all__ += ["regression_table", "replication_sentences", "curve_sentences", "conclusion", "p_value", "incomplete"]
+__all__ += ["regression_table", "replication_sentences", "curve_sentences", "conclusion", "incomplete"]
 
 LEASTS = (1, 5, 20)
 CONSTANT = 0.5  # share of a rule's pivots from which its two commonest tokens are named
-
-
-def p_value(p: float) -> str:
-    """A p-value as text: three decimals, or that it is below the least one can see."""
-    return "–" if not np.isfinite(p) else "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 
 def incomplete(failed: tuple[tuple[str, str], ...]) -> str:
@@ -74,14 +71,27 @@ def pivot_share_text(behaviors: pd.DataFrame, n: bool = True) -> str:
     return f"{interval(row.pivot_share, row.low, row.high)} (n = {row.n_cooccurrence + row.n_pivot})" if n else f"{row.pivot_share:.2f}"
 
 
+def any_layer_share(behaviors: pd.DataFrame) -> tuple[float, float, float]:
+    """Share, with its interval, of the items with either behavior by the robust rule of which some informative layer has a token of neither word on top.
+
+    Args:
+        behaviors: labelled items of one model and lens.
+    """
+    two = behaviors[(behaviors.rule == "robust") & behaviors.label.isin(BEHAVIORS)]
+    return share_interval(two.any_third.to_numpy(bool), two.concept_id.to_numpy()) if len(two) else (np.nan,) * 3
+
+
 def lens_table(behaviors: pd.DataFrame) -> pd.DataFrame:
     """Shares of pivot by lens and rule, over all directions and over those without English; labelled items of one model and prompt set."""
     apart = behaviors[(behaviors.source_lang != "en") & (behaviors.target_lang != "en")]
-    return pd.DataFrame(
-        {"lens": lens, "directions": where} | {rule: pivot_share_text(items[(items.lens == lens) & (items.rule == rule)]) for rule in RULES}
-        for lens in behaviors.lens.unique()
-        for where, items in (("all", behaviors), ("without English", apart))
-    )
+    rows = []
+    for lens in behaviors.lens.unique():
+        for where, items in (("all", behaviors), ("without English", apart)):
+            items = items[items.lens == lens]
+            found = any_layer_share(items)
+            row = {"lens": lens, "directions": where} | {rule: pivot_share_text(items[items.rule == rule]) for rule in RULES}
+            rows.append(row | {"robust, any layer": interval(*found) if np.isfinite(found[0]) else "–"})
+    return pd.DataFrame(rows)
 
 
 def _commonest(row) -> str:

@@ -7,8 +7,7 @@ import pandas as pd
 
 from .association import holm
 from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
-from .report import interval
-from .report_behavior import p_value
+from .report import interval, p_value
 from .severance import EDGES, GROUPS
 from .task import LANGUAGES
 
@@ -194,6 +193,12 @@ def null_sentence(contrasts: pd.DataFrame, beyond: pd.DataFrame, alpha: float = 
     left = "; ".join(
         f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]} {interval(r.estimate, r.ci_low, r.ci_high, 3)} ({p_value(r.p)})" for r in shown.itertuples()
     )
+    each = contrasts.set_index(["target", "contrast", "outcome"])[["estimate", "p"]]
+    parts = [
+        f"{CONTRAST_NAMES[r.contrast]}, {OUTCOME_NAMES[r.outcome]}: "
+        + ", ".join(f"{t} {each.estimate[t, r.contrast, r.outcome]:+.3f} ({p_value(each.p[t, r.contrast, r.outcome])})" for t in ("own", "foreign"))
+        for r in shown[shown.p < alpha].itertuples()
+    ]
     null = contrasts[(contrasts.target == "foreign") & contrasts.contrast.isin(list(CONTRAST_NAMES))]
     shifted = (null.p < alpha).sum() > 2 * alpha * len(null)
     return (
@@ -201,6 +206,7 @@ def null_sentence(contrasts: pd.DataFrame, beyond: pd.DataFrame, alpha: float = 
         f"figure; they are not independent) have p < {alpha:g}; {alpha * len(null):.1f} are expected by chance. {'So a cut may move other translations too. ' if shifted else ''}What "
         f"a cut does to the own translation beyond that, own minus foreign (secondary): {left}. After Holm over all {len(beyond)} such differences the least has {p_value(least.p_holm)} "
         f"({CONTRAST_NAMES[least.contrast]}, {OUTCOME_NAMES[least.outcome]})."
+        + (f" Those with p < {alpha:g} in their two parts: {'; '.join(parts)}. What the foreign translation loses is no gain of the own." if parts else "")
     )
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from .association import holm
-from .effects import BEYOND_LAST
-from .report import interval, short_name
-from .report_behavior import p_value
+from .effects import AS_MUCH, DIRECTLY, LATER
+from .report import interval, p_value, short_name
 
 __all__ = [
     "pivot_sentence",
@@ -23,7 +22,7 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["effect_row", "harms", "best_dose", "beyond_the_last", "mean_text", "difference_text", "SPANS"]
+__all__ += ["effect_row", "harms", "best_dose", "through_later", "mean_text", "difference_text", "SPANS"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
 OTHERS = (("same geometry", "", "transplanted"), ("with the part along the target left in", " beside target", "matched"))
@@ -35,6 +34,7 @@ COVARIATES = {
     "norm": "length of the direction",
     "span_cosine": "cosine of span and target",
     "mutual_cosine": "cosine among themselves",
+    "removed": "share of the state removed (not matched)",
 }
 
 
@@ -135,6 +135,11 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
             f" Directions with exactly the pivots' cosines to the target and among themselves do {control_text(exact)}; beyond them the difference is "
             f"**{difference_text(exact)}** ({p_value(exact.p)})."
         )
+    near = [
+        (name, effect_row(effects, kind=AS_MUCH, what=span, control=c)) for name, c in (("matched tokens", "matched"), ("the same geometry", "transplanted"))
+    ]
+    if as_much := [f"{difference_text(r)} beyond {name} ({p_value(r.p)}, {r.n_items} items)" for name, r in near if r is not None]:
+        text += f" Most controls remove less of the state than the pivots do; beside those alone that remove about as much the difference is {', and '.join(as_much)}."
     shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
     if shuffled is not None:
         text += f" Another concept's pivots, not matched, do {control_text(shuffled)}."
@@ -182,7 +187,7 @@ def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str
 
 
 def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
-    """Two checks on a span: beside its part along the target, and beyond what the last block alone loses, after which nothing is computed."""
+    """Two checks on a span: beside its part along the target, and beyond what its lack does by itself."""
     said, name = [], SPANS[span]
     beside = effect_row(effects, kind="ablation", what=f"{span} beside target", control="matched")
     if beside is not None:
@@ -191,29 +196,29 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
             f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
             f"({p_value(beside.p)}, n = {beside.n}), {end}."
         )
-    if told := beyond_the_last(effects, span):
-        alone, rest = ([r[i] for r in told.values()] for i in (0, 1))
-        lost = " and ".join(f"{difference_text(r)} beyond {c}" for c, r in zip(told, alone))
+    if told := through_later(effects, span):
+        direct, rest = ([r[i] for r in told.values()] for i in (0, 1))
+        lost = " and ".join(f"{difference_text(r)} beyond {c}" for c, r in zip(told, direct))
         shown = sum(harms(r, alpha) for r in rest)
         by = ", by both controls" if len(told) > 1 else ""
         end = (
-            f"so later blocks use what was removed{by}"
+            f"so blocks use what was removed{by}"
             if shown == len(told)
-            else "so that later blocks use what was removed is shown by one control and not by the other"
+            else "so that blocks use what was removed is shown by one control and not by the other"
             if shown
-            else "so a use by later blocks is not shown"
+            else f"so a use by other blocks is not shown{by}"
         )
         said.append(
-            f"After the last block nothing follows that could use them: removed there alone, they change it by {lost}. All pivot blocks add {_added(told)}, {end}."
+            f"By itself, with all blocks held at what they wrote before, the lack changes it by {lost}. What the blocks make of the lack is {_added(told)}, {end}."
         )
     return " ".join(said)
 
 
-def beyond_the_last(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
-    """A span removed after the last block alone, and what all pivot blocks lose more, by control."""
-    last, found = effects.layer[effects.kind == "one block"].max(), {}
+def through_later(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
+    """What the lack of a span does by itself, and what blocks make of it, by control."""
+    found = {}
     for control, name in (("matched", "matched tokens"), ("transplanted", "directions of the same geometry")):
-        rows = effect_row(effects, kind="one block", what=span, control=control, layer=last), effect_row(effects, kind=BEYOND_LAST, what=span, control=control)
+        rows = tuple(effect_row(effects, kind=kind, what=span, control=control) for kind in (DIRECTLY, LATER))
         if all(row is not None for row in rows):
             found[name] = rows
     return found
@@ -348,7 +353,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 told.append(
                     f"{name} {costs}, {difference_text(rows[2])} with the part along the target left in ({p_value(rows[2].p)}, n = {rows[0].n} concepts)"
                 )
-        used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := beyond_the_last(effects, span)))
+        used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := through_later(effects, span)))
         parts.append(
             "**Removed,** pivots change the target's log-odds"
             + (f": {'; '.join(told)}. " if told else f" by {difference_text(matched)} nats beyond matched tokens. ")
@@ -357,7 +362,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 if harms(beside)
                 else "That what lies beside the target's direction matters is not shown."
             )
-            + (f" What all pivot blocks add to the last block alone, after which nothing is computed: {used}." if used else "")
+            + (f" What is not lost by itself, but made of the lack by other blocks: {used}." if used else "")
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from .pivot_layers import GROUPS, MIDDLE
-from .report import interval, short_name
-from .report_behavior import p_value
+from .report import interval, p_value, short_name
 from .stats import mean_intervals
 from .task import LANGUAGES
 from .words import WordIndex

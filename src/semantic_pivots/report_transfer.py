@@ -9,7 +9,7 @@ from .artifacts import Store
 from .association import holm
 from .figures_transfer import OUTCOME_NAMES, arm_name
 from .followup import BORROWED, CLAIM, claim_rows
-from .report import chance_mrr, interval
+from .report import chance_mrr, interval, p_value
 from .task import LANGUAGES
 
 TOLD = {("heldout", "log_ratio"): "log-ratio", ("heldout", "mrr"): "MRR", ("parallel", "sentence_gain"): "what a sentence gains from its source"}
@@ -69,10 +69,6 @@ def training_sentences(training: pd.DataFrame, recipe) -> str:
 
 def _contrast(row: pd.Series, digits: int = 3) -> str:
     return f"{row.estimate:+.{digits}f} [{row.mixed_low:+.{digits}f}, {row.mixed_high:+.{digits}f}]"
-
-
-def _p(p: float) -> str:
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def contrast_table(contrasts: pd.DataFrame, split: str, outcomes: tuple[str, ...] = ("log_ratio", "score", "mrr", "top1")) -> pd.DataFrame:
@@ -225,7 +221,7 @@ def comparison_sentences(contrasts: pd.DataFrame) -> str:
     """Arms that are compared without a hypothesis: direct meetings and poverty in pivots."""
     part = contrasts[(contrasts.split == "heldout") & (contrasts.outcome == "log_ratio")].set_index(["arm", "reference"])
     pairs = [("pivot_mixed", "bilingual"), ("direct", "bilingual"), ("anti_pivot", "random"), ("bilingual", "random")]
-    said = [f"{arm_name(a)} − {arm_name(b)} {_contrast(part.loc[a, b])} ({_p(part.loc[a, b].p)})" for a, b in pairs if (a, b) in part.index]
+    said = [f"{arm_name(a)} − {arm_name(b)} {_contrast(part.loc[a, b])} ({p_value(part.loc[a, b].p)})" for a, b in pairs if (a, b) in part.index]
     gains = contrasts[(contrasts.split == "parallel") & (contrasts.outcome == "sentence_gain")].set_index(["arm", "reference"])
     told = [f"{arm_name(a)} − {arm_name(b)} {_contrast(gains.loc[a, b])}" for a, b in pairs if (a, b) in gains.index]
     text = f"For comparison: {'; '.join(said)}." if said else ""
@@ -246,7 +242,7 @@ def poorest_sentence(contrasts: pd.DataFrame, variations: pd.DataFrame) -> str:
     if rich.empty or poor.empty:
         return ""
     rich, poor = rich.iloc[0], poor.iloc[0]
-    text = f"Against random documents, in log-ratio of held-out words: *{arm_name(CLAIM[0])}* {_contrast(rich)}, and the documents *poorest* in them {_contrast(poor)} ({_p(poor.p)}, {poor.n_seeds} seeds)."
+    text = f"Against random documents, in log-ratio of held-out words: *{arm_name(CLAIM[0])}* {_contrast(rich)}, and the documents *poorest* in them {_contrast(poor)} ({p_value(poor.p)}, {poor.n_seeds} seeds)."
     if poor.mixed_low > 0 and poor.estimate > rich.estimate / 2:
         text += " **Poverty in pivots does much the same as richness,** so a gain over random documents says nothing of pivots; what both have in common against these was not tested."
     return text
@@ -324,14 +320,14 @@ def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
     if "replication" not in rows.index:
         return ""
     row, pooled = rows.loc["replication"], rows.loc["all runs"]
-    numbers = f"{_contrast(row)} nats, {_p(row.p)}, {row.n} concepts, {row.n_seeds} new seeds"
+    numbers = f"{_contrast(row)} nats, {p_value(row.p)}, {row.n} concepts, {row.n_seeds} new seeds"
     if row.p < alpha:
         text = f"**Run again with new seeds for this one hypothesis, the difference is {'there again' if row.estimate > 0 else 'there, the other way round'}** ({numbers}"
     else:
         text = f"**Run again with new seeds for this one hypothesis, no difference was found** ({numbers}; one of {row.detectable:.3f} would be found four times in five"
     borrowed = table[table.run == BORROWED]
     if len(borrowed):
-        text += f"; were its runs as variable as those of the first run's arms, {_p(borrowed.p.iloc[0])}"
+        text += f"; were its runs as variable as those of the first run's arms, {p_value(borrowed.p.iloc[0])}"
     text += f"). It was {_contrast(rows.loc['first run'])} in the first run; over all {pooled.n_seeds} seeds, those that led to the replication counted in, it is {_contrast(pooled)}."
     return f"{text} {_arms_against_base(table)}".rstrip()
 

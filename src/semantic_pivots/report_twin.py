@@ -11,7 +11,6 @@ from .figures_causal import CONTRAST_NAMES, GROUP_NAMES
 from .report import interval
 from .report_causal import OUTCOME_NAMES
 from .severance import GROUPS
-from .twin_analysis import BEYOND_LAST
 
 __all__ = ["power_table", "power_sentence", "effect_sentences", "false_positive_sentences", "label_sentences", "intervention_sentences"]
 
@@ -199,23 +198,25 @@ def label_sentences(shares: pd.DataFrame, tests: pd.DataFrame, power: pd.DataFra
 
 
 def intervention_sentences(effects: pd.DataFrame) -> str:
-    """Whether projecting out the English word hurts where a path leads through it, and nowhere else.
+    """Whether later blocks make something of the lack of the English word where a path leads through it, and nowhere else.
 
     Args:
         effects: of :func:`.twin_analysis.intervention_effects`.
     """
-    rows, last = effects[effects.world == "factorial"].set_index(["layer", "group"]), effects.layer.max()
-    parts = [f"{GROUP_NAMES[g]} {', '.join(interval(*rows.loc[(la, g), ['mean', 'ci_low', 'ci_high']]) for la in (0, last, BEYOND_LAST))}" for g in GROUPS]
-    hurt = [g for g in GROUPS if rows.ci_high[(BEYOND_LAST, g)] < 0]
+    rows = effects[(effects.world == "factorial") & (effects.layer == effects.layer.min())].set_index(["part", "group"])
+    parts = [
+        f"{GROUP_NAMES[g]} {', '.join(interval(*rows.loc[(part, g), ['mean', 'ci_low', 'ci_high']]) for part in ('all', 'direct', 'later'))}" for g in GROUPS
+    ]
+    hurt = [g for g in GROUPS if rows.ci_high[("later", g)] < 0]
     text = (
-        f"**Intervention.** With the English word projected out of the state that gives the answer, the log-odds of the translation change by (nats, beyond another concept's "
-        f"English word; after the first block, after the last, and the first less the last; n = {int(rows.n.min())} a group): {'; '.join(parts)}. "
+        f"**Intervention.** With the English word projected out of the state that gives the answer after the first block, the log-odds of the translation change by (nats, beyond "
+        f"another concept's English word; all of it, the part with later blocks held fast, and what these make of the lack; n = {int(rows.n.min())} a group): {'; '.join(parts)}. "
     )
     if set(hurt) == {"full", "pivot_only"}:
-        text += "**Beyond what is lost after the last block, it hurts where a path leads through English, and there only;** but *neither* knows nothing that could be lost."
+        text += "**Later blocks add to the loss where a path leads through English, and there only;** but *neither* knows nothing that could be lost."
     else:
-        text += f"Beyond what is lost after the last block, it hurts in {', '.join(GROUP_NAMES[g] for g in hurt) or 'no group'}, where it should hurt in {GROUP_NAMES['full']} and {GROUP_NAMES['pivot_only']}."
+        text += f"Later blocks add to the loss in {', '.join(GROUP_NAMES[g] for g in hurt) or 'no group'}, where they should in {GROUP_NAMES['full']} and {GROUP_NAMES['pivot_only']}."
     return text + (
-        " After the last block nothing is computed any more: what is lost there is the likeness of the two words' directions, which words that meet come to have, and only "
-        "what is lost beyond it earlier can be a use of English on the way."
+        " What is lost with later blocks held fast is the likeness of the two words' directions, which words that meet come to have; only what later blocks make of the lack "
+        "can be a use of English on the way."
     )

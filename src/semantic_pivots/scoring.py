@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import rankdata
 
 from . import stats, task, tokens
 from .artifacts import Store
@@ -137,7 +138,7 @@ def score_items(lm: LanguageModel, prompts: Sequence[Prompt], items: pd.DataFram
         p_distractors=list(p[:, 1:]),
         score=p[:, 0] - p[:, 1:].mean(1),
         log_ratio=log_p[:, 0] - log_p[:, 1:].mean(1),
-        rank=stats.mid_rank(log_p[:, 0], log_p[:, 1:]),
+        rank=rankdata(-log_p, axis=1)[:, 0],
         first_token_correct=first[:, 0],
     )
 

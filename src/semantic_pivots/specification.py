@@ -12,9 +12,7 @@ import pandas as pd
 from . import association, attribution, behavior
 from .progress import progress
 
-__all__ = ["CHOICES", "curve"]
-
-CHOICES = ("rule", "exclude_last", "min_information", "check", "lens", "prompt_set")
+__all__ = ["curve"]
 
 
 def curve(traces: pd.DataFrame, counts: pd.DataFrame, n_resamples: int = 500, n_permutations: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -25,7 +23,7 @@ def curve(traces: pd.DataFrame, counts: pd.DataFrame, n_resamples: int = 500, n_
         counts: the table ``cooccurrence`` of one corpus.
 
     Returns:
-        One row a specification, in order of the AUC: specification (its name), the columns of ``CHOICES``, n_pos, n_neg, pivot_share (of pivot
+        One row a specification, in order of the AUC: specification (its name), lens, prompt_set, rule, exclude_last, min_information, check, n_pos, n_neg, pivot_share (of pivot
         among the two), auc, low, high (concepts resampled), null (mean AUC with labels shuffled within frequency
         cells: what word frequency alone gives), p_perm (one-sided). Undefined values are null.
     """
@@ -33,7 +31,7 @@ def curve(traces: pd.DataFrame, counts: pd.DataFrame, n_resamples: int = 500, n_
     groups = list(traces.groupby(["lens", "prompt_set"], sort=False, observed=True))
     labelled = [(key, name, part) for key, group in groups for name, part in behavior.specifications(group).groupby("specification", sort=False)]
     for (lens, prompt_set), name, part in progress(labelled, "specifications"):
-        used = attribution.labelled(part.assign(rule=part.rule), counts)
+        used = attribution.labelled(part, counts)
         used = used[used.used]
         first = part.iloc[0]
         row = {"specification": name, "lens": lens, "prompt_set": int(prompt_set)}
@@ -46,9 +44,9 @@ def curve(traces: pd.DataFrame, counts: pd.DataFrame, n_resamples: int = 500, n_
         if row["n_pos"] and row["n_neg"]:
             concepts, cells = used.concept_id.to_numpy(), attribution.frequency_cells(used)
             estimate = association.auc_interval(used.log_both, used.positive, concepts, n_resamples=n_resamples, seed=seed)
-            null, centre = association.null_aucs(used.log_both, used.positive, cells, n_permutations, seed, concepts, attribution.frequency_drift(used))
-            p = (1 + (null >= estimate[0] - 1e-9).sum()) / (1 + n_permutations)
-            row |= dict(zip(("auc", "low", "high"), estimate)) | {"null": centre, "p_perm": float(p)}
+            drift = attribution.frequency_drift(used)
+            p, null = association.permutation_within(used.log_both, used.positive, cells, n_permutations, "greater", seed, concepts, drift)
+            row |= dict(zip(("auc", "low", "high"), estimate)) | {"null": null, "p_perm": p}
         rows.append(row)
     table = pd.DataFrame(rows)
     return (

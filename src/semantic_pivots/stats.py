@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["bootstrap_interval", "mean_intervals", "mid_rank"]
+__all__ = ["bootstrap_interval", "mean_intervals"]
 
 
 def bootstrap_interval(
@@ -66,17 +66,3 @@ def mean_intervals(values: np.ndarray, n_resamples: int = 2000, seed: int = 0, l
     some = known.any(0)
     low[some], high[some] = np.nanquantile(resampled[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
     return np.stack([means, low, high], 1)
-
-
-def mid_rank(value: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Rank of a value among others, 1 = highest, ties counted half.
-
-    Args:
-        value: [n].
-        others: [n, k].
-
-    Returns:
-        Ranks in 1…k+1, [n].
-    """
-    value = np.asarray(value)[:, None]
-    return 1 + (others > value).sum(1) + 0.5 * (others == value).sum(1)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import tokens
 from .control_spans import STEM, TokenFacts, match_tokens, pivot_tokens, token_facts
+from .layers import usable
 from .matching import Vocabulary, read_forms
 from .models import LanguageModel
 from .task import LANGUAGES, Prompt, read_prompts
@@ -65,7 +66,7 @@ def choose_items(scores: pd.DataFrame, traces: pd.DataFrame, pairs: Sequence[Pai
     items = scores.merge(
         ends[["source_lang", "target_lang", "concept_id", "overlap", "readable", "top1_is_accepted"]], on=["source_lang", "target_lang", "concept_id"]
     )
-    items = items[pd.MultiIndex.from_frame(items[["source_lang", "target_lang"]]).isin(pairs) & ~items.overlap & items.readable]
+    items = items[pd.MultiIndex.from_frame(items[["source_lang", "target_lang"]]).isin(pairs) & usable(items)]
     complete = items.concept_id.value_counts()
     complete = set(complete[complete == len(pairs)].index)
     chosen = [c for c in dict.fromkeys(items.concept_id) if c in complete][:n_concepts]

@@ -254,7 +254,7 @@ def _items(cells: Sequence[pd.DataFrame], seed: int) -> dict[tuple[str, str], pd
 
 
 def _project_out(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, prompt: task.Prompt) -> pd.DataFrame:
-    """Change of the target's log-odds when an English word is projected out of the state that gives the answer, layer by layer.
+    """Change of the target's log-odds when an English word is projected out of the state that gives the answer, layer by layer: all of it, and with later blocks held fast.
 
     The control is the English word of the next concept of the same group and dose.
     """
@@ -267,9 +267,14 @@ def _project_out(lm: LanguageModel, lexicon: pd.DataFrame, items: pd.DataFrame, 
     for layer in range(lm.n_layers):
         states = answers.states[:, layer + 1]
         changed = torch.stack([states, *(interventions.without(b)(states) for b in bases)], 1)
-        hidden = interventions.run_on(lm, answers, rows, layer, changed)
-        odds = [interventions.log_odds(lm, hidden[:, k], torch.tensor(targets))[0].numpy() for k in range(3)]
-        parts.append(pd.DataFrame({"concept_id": items.concept_id, "layer": layer, "own": odds[1] - odds[0], "control": odds[2] - odds[0]}))
+        # all that it does, and what it does by itself: later blocks held at what they wrote before
+        held = answers.states[:, -1, None] + changed - states[:, None]
+        for part, hidden in (
+            ("all", interventions.run_on(lm, answers, rows, layer, changed)),
+            ("direct", interventions.run_on(lm, answers, rows, lm.n_layers - 1, held)),
+        ):
+            odds = [interventions.log_odds(lm, hidden[:, k], torch.tensor(targets))[0].numpy() for k in range(3)]
+            parts.append(pd.DataFrame({"concept_id": items.concept_id, "layer": layer, "part": part, "own": odds[1] - odds[0], "control": odds[2] - odds[0]}))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -18,10 +18,9 @@ from .progress import progress
 from .report import chance_mrr
 from .twin import COUNTS, OUTCOMES
 
-__all__ = ["development", "at_level", "contrast_tests", "power", "redrawn", "label_tables", "intervention_effects", "BEYOND_LAST"]
+__all__ = ["development", "at_level", "contrast_tests", "power", "redrawn", "label_tables", "intervention_effects"]
 
 DRAWN = ["concept_id", "triple", "block", "group"]
-BEYOND_LAST = -1  # stands in the column ``layer`` for the effect after the first block less that after the last
 
 
 def development(scores: pd.DataFrame) -> pd.DataFrame:
@@ -125,17 +124,18 @@ def label_tables(behaviors: pd.DataFrame, n_resamples: int = 2000, n_permutation
 
 
 def intervention_effects(table: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Own minus control of the table ``interventions`` (nats), by world, layer and group.
+    """Own minus control of the table ``interventions`` (nats), by world, layer, part and group.
 
     Returns:
-        world, layer (``BEYOND_LAST``: the first less the last, paired by item), and the columns of :func:`.factorial.group_means`.
+        world, layer, part (`all` that the removal does; `direct`, what it does with later blocks held at what they wrote before; `later`, the first less
+        the second, paired by item: what later blocks make of the lack), and the columns of :func:`.factorial.group_means`.
     """
     effects, rows = table.assign(effect=table.own - table.control, direction="fr-ja"), []
-    ends = [effects[effects.layer == la] for la in (effects.layer.min(), effects.layer.max())]
-    keys = [*DRAWN, "world", "direction"]
-    beyond = ends[0].merge(ends[1][[*keys, "effect"]], on=keys, suffixes=("", "_last"), validate="one_to_one")
-    effects = pd.concat([effects, beyond.assign(layer=BEYOND_LAST, effect=beyond.effect - beyond.effect_last)], ignore_index=True)
-    for (world, layer), part in effects.groupby(["world", "layer"], sort=False):
-        means = factorial.group_means(part[["concept_id", "direction", "effect"]], part[DRAWN], ["effect"], n_resamples, seed=seed)
-        rows.append(means.assign(world=world, layer=layer))
+    whole, direct = (effects[effects.part == part] for part in ("all", "direct"))
+    keys = [*DRAWN, "world", "direction", "layer"]
+    later = whole.merge(direct[[*keys, "effect"]], on=keys, suffixes=("", "_direct"), validate="one_to_one")
+    effects = pd.concat([effects, later.assign(part="later", effect=later.effect - later.effect_direct)], ignore_index=True)
+    for (world, layer, part), found in effects.groupby(["world", "layer", "part"], sort=False):
+        means = factorial.group_means(found[["concept_id", "direction", "effect"]], found[DRAWN], ["effect"], n_resamples, seed=seed)
+        rows.append(means.assign(world=world, layer=layer, part=part))
     return pd.concat(rows, ignore_index=True)
