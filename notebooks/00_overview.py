@@ -139,7 +139,8 @@ display(Markdown(report_layers.conclusion(*tables, model)))
 tables = [store.read(name) for name in ("behavior_shares", "attribution", "delta_auc", "correlation")]
 tables = [t[(t.model == model) & (t.get("corpus", "corpus") == "corpus")] for t in tables]
 counted = store.manifest()["tables"]["cooccurrence"]["parameters"]
-display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"), model, counted["corpus_is_own"], counted["counts_table"])))
+labelled = store.read("behaviors").query("model == @model and prompt_set == 0")
+display(Markdown(report_behavior.conclusion(*tables, store.read("specifications"), labelled, model, counted["corpus_is_own"], counted["counts_table"])))
 
 # %% [markdown]
 # **Where the corpus is known.** A small model was trained on this repository's corpus and nothing else, so its counts are

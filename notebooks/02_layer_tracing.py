@@ -191,9 +191,9 @@ display(Markdown(report_layers.constants_sentences(constant, first_informative))
 # lines are the control: the same probabilities for *another* concept of the set, that is, what a layer says when the
 # concept is absent.
 #
-# Items are left out whose source and target word can start with the same token, or whose tokens are parts of a
-# character. A token that starts the word in two languages counts for neither. Chinese and Japanese lose most by this, since they share characters: where one of them
-# is the fourth language, its line is too low.
+# Items are left out whose source and target word can start with the same token, or of which a word begins with a part
+# of a character. A token that starts the word in two languages counts for neither. Chinese and Japanese lose most by
+# this, since they share characters: where one of them is the fourth language, its line is too low.
 
 # %%
 measures = ["information", *layers.SHARES]
@@ -246,7 +246,8 @@ display(Markdown(report_layers.english_sentences(whole, by_direction)))
 #
 # The target has won after the first block from which the token that matters most starts an accepted translation in
 # every later block too; these blocks must also hold at least `min_information`. Only correctly answered words that are
-# not left out above are counted, so nearly all curves end at one whatever the model does. The figure uses the raw lens. The text below it has both lenses, since they need not agree.
+# not left out above are counted, so nearly all curves end at one whatever the model does. The figure uses the raw lens.
+# The text below it has both lenses, since they need not agree.
 
 # %%
 curves = layers.win_curves(items[(items.model == model) & (items.lens == "raw")], raw.layer.nunique())

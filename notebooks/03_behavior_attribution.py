@@ -108,7 +108,8 @@ display(Markdown(report_behavior.share_sentences(own)))
 # %% [markdown]
 # The share of pivot by lens, and in the directions without English alone. The robust rule looks at one token in one
 # layer. The last column asks instead whether *any* of the layers that it looks at has a token of neither word on top.
-# Noise counts there as a pivot, as a strong source word hides one in the rule; so the truth lies between the two.
+# There noise counts as a pivot, while in the rule a strong source word hides one; so neither share settles how many
+# translations pass through a third token.
 
 # %%
 report_behavior.lens_table(behaviors[(behaviors.model == model) & (behaviors.prompt_set == 0)])
@@ -417,7 +418,8 @@ display(Markdown(report_behavior.auc_sentences(known_aucs, known_delta)))
 
 # %%
 final = (shares[shares.model == model], aucs[aucs.model == model], delta[delta.model == model])
-display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, model, corpus_is_own, counts_table)))
+labelled = behaviors[(behaviors.model == model) & (behaviors.prompt_set == 0)]
+display(Markdown(report_behavior.conclusion(*final, correlation[correlation.model == model], curve, labelled, model, corpus_is_own, counts_table)))
 
 # %% [markdown]
 # **The model whose documents are known.** The claim needs a model with known documents that also answers many words

@@ -143,6 +143,29 @@ def test_claims_have_a_verdict_that_follows_the_numbers(results):
     assert str(len(claims)) in report_claims.verdict_sentence(claims.reset_index())
 
 
+@pytest.mark.parametrize(
+    ("beside", "later", "verdict"), [(0.0, 0.0, "inconclusive"), (-1.0, 0.0, "with a correction"), (0.0, -1.5, "with a correction"), (-1.0, -1.5, "replicates")]
+)
+def test_a_loss_that_the_shared_direction_explains_shows_no_use(results, beside, later, verdict):
+    from semantic_pivots import artifacts
+
+    found = effects.effects(effects.item_table(ablations(-3.0, beside, later)), 200, 199)
+    claims = report_claims.claims_table({n: artifacts.Store("laptop").read(n) for n in report_claims.TABLES}, found, results[3], MODEL).set_index("claim")
+    assert claims.verdict["The translation depends on the pivot"] == verdict
+
+
+@pytest.mark.parametrize(("third", "verdict"), [(False, "not on this model"), (True, "inconclusive")])
+def test_whether_most_pass_through_a_third_token_must_not_depend_on_the_way_of_asking(results, third, verdict):
+    """By the one layer that the rule chooses they do not; that is the verdict only if no other layer says otherwise."""
+    from semantic_pivots import artifacts
+
+    _, found, _, crossings, _ = results
+    tables = {n: artifacts.Store("laptop").read(n) for n in report_claims.TABLES}
+    tables["behaviors"] = tables["behaviors"].assign(any_third=third)
+    claims = report_claims.claims_table(tables, found, crossings, MODEL).set_index("claim")
+    assert claims.verdict["Most translations pass through an intermediate token"] == verdict
+
+
 def test_figures_draw(results):
     _, found, curves, _, shares = results
     figures = [figures_interventions.ablation(found), figures_interventions.blocks(found), figures_interventions.doses(found)]

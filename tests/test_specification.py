@@ -115,7 +115,7 @@ def test_every_sentence_of_the_notebook_can_be_written(planted):
         report_behavior.auc_sentences(auc, delta),
         report_behavior.replication_sentences(released),
         report_behavior.curve_sentences(curve),
-        report_behavior.conclusion(shares, auc, delta, correlation, curve, "m"),
+        report_behavior.conclusion(shares, auc, delta, correlation, curve, labels, "m"),
     ):
         assert text and "nan" not in text
 

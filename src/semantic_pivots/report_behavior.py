@@ -18,6 +18,7 @@ __all__ = [
     "share_sentences",
     "pivot_share_text",
     "any_layer_share",
+    "any_layer_text",
     "lens_table",
     "right_sentence",
     "language_sentences",
@@ -79,6 +80,12 @@ def any_layer_share(behaviors: pd.DataFrame) -> tuple[float, float, float]:
     """
     two = behaviors[(behaviors.rule == "robust") & behaviors.label.isin(BEHAVIORS)]
     return share_interval(two.any_third.to_numpy(bool), two.concept_id.to_numpy()) if len(two) else (np.nan,) * 3
+
+
+def any_layer_text(behaviors: pd.DataFrame) -> str:
+    """:func:`any_layer_share` by lens, as text; labelled items of one model and prompt set."""
+    found = {lens: any_layer_share(part) for lens, part in behaviors.groupby("lens", sort=False, observed=True)}
+    return ", ".join(f"{interval(*share)} ({lens} lens)" for lens, share in found.items() if np.isfinite(share[0]))
 
 
 def lens_table(behaviors: pd.DataFrame) -> pd.DataFrame:
@@ -332,6 +339,7 @@ def conclusion(
     delta: pd.DataFrame,
     correlation: pd.DataFrame,
     curve: pd.DataFrame,
+    behaviors: pd.DataFrame,
     model: str,
     own: bool = False,
     table: str = "",
@@ -339,6 +347,7 @@ def conclusion(
     """What holds for the main model, in plain words.
 
     Args:
+        behaviors: labelled items of the model's first prompt set, all lenses.
         attribution: of the model, of one or more ways of counting; the first is the main one.
         own: whether the counted corpus is the one the model was trained on.
         table: file of counts of another corpus, "" where this repository's was counted.
@@ -349,6 +358,8 @@ def conclusion(
         f"By rule, {', '.join(f'{share:.2f} ({rule})' for rule, share in whole.items())} of the items with either behavior of {short_name(model)} are called pivot."
         + _constants(shares[shares.source_lang == "all"])
     ]
+    if anywhere := any_layer_text(behaviors):
+        lines[-1] += f" Of the items that the robust rule labels, these shares have a token of neither word on top of *some* informative layer: {anywhere}."
     partial = _pick(correlation, "log_source+log_target")
     lines.append(
         f"**Ability.** Words that meet more often in the corpus counted are translated with more confidence, beyond what the counts of the single words give, in "

@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from .behavior import shares as label_shares
 from .report import interval, p_value, short_name
-from .report_behavior import any_layer_share, pivot_share_text
+from .report_behavior import any_layer_share, any_layer_text, pivot_share_text
 from .report_interventions import SPANS, best_dose, difference_text, effect_row, harms, mean_text, through_later
 from .task import LANGUAGES
 
@@ -81,11 +81,9 @@ def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha:
     labels = own["behaviors"][own["behaviors"].prompt_set == 0]
     apart = pivot_share_text(labels.query("lens == 'raw' and rule == 'robust' and source_lang != 'en' and target_lang != 'en'"))
     # one layer decides by the rule; beside it, whether any informative layer has a token of neither word on top
-    by_lens = {lens: part for lens, part in labels.groupby("lens", sort=False, observed=True)}
-    ways = [label_shares(part[part.rule == "robust"]).query("source_lang == 'all'").iloc[0][["pivot_share", "low", "high"]] for part in by_lens.values()]
-    anywhere = {lens: any_layer_share(part) for lens, part in by_lens.items()}
-    _, lows, highs = np.array([*ways, *anywhere.values()], dtype=float).T
-    said_anywhere = ", ".join(f"{interval(*found)} ({lens} lens)" for lens, found in anywhere.items())
+    by_lens = [part for _, part in labels.groupby("lens", sort=False, observed=True)]
+    ways = [label_shares(part[part.rule == "robust"]).query("source_lang == 'all'").iloc[0][["pivot_share", "low", "high"]] for part in by_lens]
+    _, lows, highs = np.array([*ways, *map(any_layer_share, by_lens)], dtype=float).T
     ridge = {rule: pivot_share_text(labels[(labels.lens == "ridge") & (labels.rule == rule)], n=False) for rule in ("released", "robust")}
     given = "statistic == 'spearman' and outcome == 'p_target' and given == 'log_source+log_target'"
     partial, known = (own[name].query(given) for name in ("correlation", "known_correlation"))
@@ -105,7 +103,7 @@ def _observed(own: dict[str, pd.DataFrame], model: str, own_counts: bool, alpha:
             "share of items called pivot, first prompt set",
             f"released rule {released.pivot_share:.2f} (ridge lens {ridge['released']}), background-corrected {interval(robust.pivot_share, robust.low, robust.high)} "
             f"(n = {robust.n_cooccurrence + robust.n_pivot} items; ridge lens {ridge['robust']}), without English {apart}; "
-            f"with a token of neither word on top of any informative layer {said_anywhere}",
+            f"with a token of neither word on top of any informative layer {any_layer_text(labels)}",
             True if (lows > 0.5).all() else False if (highs < 0.5).all() else "open",
             "03",
         ),

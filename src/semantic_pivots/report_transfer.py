@@ -100,7 +100,7 @@ def verdict(contrasts: pd.DataFrame, alpha: float = 0.05) -> str:
         )
         lines.append(
             f"The log-ratio of held-out words is {word} after *{arm_name(row.arm)}* than after *{arm_name(row.reference)}*: {_contrast(row)} nats "
-            f"(p = {row.p:.4f}, Holm {row.p_holm:.4f}; {row.n} concepts, {row.n_seeds} seeds; over concepts alone [{row.ci_low:+.3f}, {row.ci_high:+.3f}])."
+            f"({p_value(row.p)}, Holm {p_value(row.p_holm)}; {row.n} concepts, {row.n_seeds} seeds; over concepts alone [{row.ci_low:+.3f}, {row.ci_high:+.3f}])."
         )
     return " ".join(lines)
 
@@ -202,7 +202,7 @@ def variation_sentences(contrasts: pd.DataFrame, again: pd.DataFrame | None = No
     if (part := contrasts[_variations(contrasts)]).empty:
         return ""
     adjusted = holm(part.p.to_numpy())
-    rows = "; ".join(f"{arm_name(r.arm)} {_contrast(r)} (p = {r.p:.3f}, Holm {q:.3f})" for r, q in zip(part.itertuples(), adjusted))
+    rows = "; ".join(f"{arm_name(r.arm)} {_contrast(r)} ({p_value(r.p)}, Holm {p_value(q)})" for r, q in zip(part.itertuples(), adjusted))
     found = int((adjusted < alpha).sum())
     return (
         f"Variations, each against documents of its own languages, sources and lengths: {rows}; {found} of {len(part)} differ{'s' if found == 1 else ''} after Holm. "
@@ -452,7 +452,7 @@ def conclusion(
     if key not in main.index:
         return "This run holds neither the pivot arm nor its match; it says nothing of the claim."
     row, equal = main.loc[key], "at equal tokens, languages, sources and lengths, on words whose translation it never shows"
-    numbers = f"{_contrast(row)} nats, p = {row.p:.3f}, Holm {row.p_holm:.3f}, {row.n} concepts, {row.n_seeds} seeds"
+    numbers = f"{_contrast(row)} nats, {p_value(row.p)}, Holm {p_value(row.p_holm)}, {row.n} concepts, {row.n_seeds} seeds"
     if row.p_holm < alpha:
         text = f"**A set chosen by pivots does {'help' if row.estimate > 0 else 'harm'}**, {equal} ({numbers})."
     elif row.mixed_low > 0:
@@ -494,7 +494,7 @@ def conclusion(
             before = row.estimate if again is None or (own := claim_rows(again)).empty else own.estimate.iloc[-1]
             otherwise = other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before)
             parts.append(
-                f"{'**Another run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast (p = {other.iloc[0].p:.3f}, "
+                f"{'**Another run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast ({p_value(other.iloc[0].p)}, "
                 f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
             )
         else:
