@@ -39,6 +39,7 @@ def ablations(english, beside, later, seed=0):
             add("direct", span, english - later, controls, layer)
     for span in ("english", "discovered"):
         add("held", span, english - later, {"matched": 2, "transplanted": 3}, 16)
+        add("held", f"{span} beside target", beside - later, {"matched": 2}, 16)
     for k in (1, 2):
         add("dose", "english", k * english, {"matched": 2}, k=k)
     for kind in ("kl own", "kl other", "kl text"):
@@ -114,6 +115,9 @@ def test_sentences_follow_the_results(results):
         and ("what is not shared with the target matters" in use) == expected
     )
     assert ("so blocks use what was removed, by both controls" in use) == expected and ("so a use by other blocks is not shown" in use) != expected
+    assert ("they add to the loss in fr → zh (-1.5" in use) == expected and report_interventions.uses(found, "english") == (
+        ["fr-zh", "zh-fr"] if expected else []
+    )
     patched = report_interventions.patch_sentences(curves, crossings)
     assert ("At this position the language comes first" in patched) != expected and "between blocks 6 and 13" in patched
     steering = report_interventions.steering_sentences(found, shares)

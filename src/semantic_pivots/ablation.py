@@ -42,10 +42,10 @@ class Plan:
         layers: blocks after which it is taken out one at a time.
         most: tokens of a span, at most.
         n_controls: matched spans an item.
-        n_built: transplanted spans an item, and matched ones without their part along the target.
+        n_built: transplanted spans an item.
         n_shuffled: other concepts' spans an item.
         n_second: concepts for pivot sets after the first, which are not looked at by blocks, doses and unrelated prompts.
-        n_few: matched spans an item where single blocks, doses and unrelated prompts are looked at.
+        n_few: matched spans an item where single blocks, doses, unrelated prompts, blocks held fast, and spans without their part along the target are looked at.
         n_few_concepts: concepts for these; the first block of the pivot layers alone is looked at for all.
         doses: numbers of directions; items with fewer are left out.
     """
@@ -240,8 +240,9 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
             for number, other in enumerate(others[: plan.n_shuffled]):
                 main.add(i, name, "shuffled", facts.directions[other])
                 described.append(describe(facts, np.array([other]), first_tokens[i]).assign(item=i, span=name, control="shuffled", number=number))
-            main.add(i, f"{name} beside target", "own", _beside(own, target))
-            main.add(i, f"{name} beside target", "matched", _beside(controls[: plan.n_built], target))
+            for held in (main, ends):
+                held.add(i, f"{name} beside target", "own", _beside(own, target))
+                held.add(i, f"{name} beside target", "matched", _beside(controls[: plan.n_few], target))
             for held in (ends,) if place else (ends, few, kl):
                 held.add(i, name, "own", own)
                 held.add(i, name, "matched", controls[: plan.n_few])

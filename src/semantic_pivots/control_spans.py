@@ -265,7 +265,7 @@ def balance(described: pd.DataFrame) -> pd.DataFrame:
     """How alike pivots and controls are.
 
     Args:
-        described: span, control (`own` for the pivots), item, the columns of :func:`describe` and, where it is known, the share of the state that was `removed`.
+        described: span, control (`own` for the pivots), item, the columns of :func:`describe` and, where it is known, how much of the state was `removed`.
 
     Returns:
         span, control, covariate, n (items), own, mean, difference (mean over items of control minus own) and smd (difference over the standard deviation of

@@ -205,9 +205,10 @@ def steering_shares(steered: pd.DataFrame, n_resamples: int = 2000, seed: int = 
 
 
 def balance_table(ablations: pd.DataFrame) -> pd.DataFrame:
-    """How alike pivots and controls are in what they were matched on (:func:`.control_spans.balance`), by model, span and kind of control."""
+    """How alike pivots and controls are in what they were matched on, and in the decimal logarithm of the share of the state that is removed (:func:`.control_spans.balance`), by model, span and kind of control."""
     from .control_spans import balance
 
     rows = ablations[(ablations.experiment == "main") & ablations.span_cosine.notna()]
+    rows = rows.assign(removed=np.log10(rows.removed.clip(lower=1e-12)))
     item = rows.source_lang + "-" + rows.target_lang + " " + rows.concept_id
     return pd.concat([balance(part).assign(model=model) for model, part in rows.assign(item=item).groupby("model", sort=False)], ignore_index=True)

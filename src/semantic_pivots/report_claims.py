@@ -9,7 +9,7 @@ from IPython.display import HTML
 from .behavior import shares as label_shares
 from .report import interval, p_value, short_name
 from .report_behavior import any_layer_share, any_layer_text, pivot_share_text
-from .report_interventions import SPANS, best_dose, difference_text, effect_row, harms, mean_text, through_later
+from .report_interventions import SPANS, best_dose, difference_text, effect_row, harms, mean_text, through_later, uses
 from .task import LANGUAGES
 
 __all__ = ["VERDICTS", "LEGEND", "TABLES", "prompt_sentence", "claims_table", "claims_view", "claims_markdown", "verdict_sentence"]
@@ -210,7 +210,8 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
                 told.append(f"{name} {', '.join(numbers)} (n = {found[0].n} concepts)")
         # the loss may come from what the pivots' directions share with the target alone: then something else explains it
         apart = harms(beside, alpha)
-        verdict = True if hurts and apart and used else None if hurts and (apart or used) else "open" if hurts else False
+        somewhere = uses(effects, "english", alpha)  # in some directions, also beside the target
+        verdict = True if hurts and apart and used else None if hurts and (apart or used or somewhere) else "open" if hurts else False
         rows.append(("The translation depends on the pivot", FOLLOWS, "pivots removed at the pivot layers", "; ".join(told), verdict, "06"))
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both):

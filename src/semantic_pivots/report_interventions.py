@@ -22,7 +22,7 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["effect_row", "harms", "best_dose", "through_later", "mean_text", "difference_text", "SPANS"]
+__all__ += ["effect_row", "harms", "best_dose", "through_later", "uses", "mean_text", "difference_text", "SPANS"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
 OTHERS = (("same geometry", "", "transplanted"), ("with the part along the target left in", " beside target", "matched"))
@@ -34,7 +34,7 @@ COVARIATES = {
     "norm": "length of the direction",
     "span_cosine": "cosine of span and target",
     "mutual_cosine": "cosine among themselves",
-    "removed": "share of the state removed (not matched)",
+    "removed": "log₁₀ of the share of the state removed (not matched)",
 }
 
 
@@ -199,19 +199,52 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
     if told := through_later(effects, span):
         direct, rest = ([r[i] for r in told.values()] for i in (0, 1))
         lost = " and ".join(f"{difference_text(r)} beyond {c}" for c, r in zip(told, direct))
-        shown = sum(harms(r, alpha) for r in rest)
+        shown, offset = sum(harms(r, alpha) for r in rest), all(r.difference_low > 0 and r.p < alpha for r in rest)
         by = ", by both controls" if len(told) > 1 else ""
         end = (
             f"so blocks use what was removed{by}"
             if shown == len(told)
             else "so that blocks use what was removed is shown by one control and not by the other"
             if shown
-            else f"so a use by other blocks is not shown{by}"
+            else f"so other blocks make up for a part of the loss{by}; a use of what was removed is not shown"
+            if offset
+            else "so a use by other blocks is not shown"
         )
         said.append(
             f"By itself, with all blocks held at what they wrote before, the lack changes it by {lost}. What the blocks make of the lack is {_added(told)}, {end}."
         )
-    return " ".join(said)
+    return " ".join([*said, *filter(None, [_by_direction(effects, span, alpha)])])
+
+
+def directions_of_use(effects: pd.DataFrame, span: str, sign: int = -1, alpha: float = 0.05) -> list[str]:
+    """Directions in which blocks add to the loss (or, with sign 1, make up for a part of it) by both controls, Holm over the directions."""
+    rows = effects[(effects.kind == LATER) & (effects.what == span) & (effects.direction != "all") & effects.control.isin(["matched", "transplanted"])]
+    shown = rows[(sign * rows.difference > 0) & (rows.difference_low * rows.difference_high > 0) & (rows.p_holm < alpha)]
+    return [d for d in dict.fromkeys(rows.direction) if (shown.direction == d).sum() == 2]
+
+
+def _by_direction(effects: pd.DataFrame, span: str, alpha: float) -> str:
+    """What blocks make of the lack, direction by direction; "" if nothing is shown in any."""
+    worse, better = (directions_of_use(effects, span, sign, alpha) for sign in (-1, 1))
+    if not (worse or better):
+        return ""
+    beside = effects[(effects.kind == LATER) & (effects.what == f"{span} beside target") & (effects.control == "matched")].set_index("direction")
+
+    def named(directions: list[str]) -> str:
+        rows = [effect_row(effects, kind=LATER, what=span, control="transplanted", direction=d) for d in directions]
+        return ", ".join(f"{r.direction.replace('-', ' → ')} ({difference_text(r)})" for r in rows)
+
+    said = [f"they add to the loss in {named(worse)}"] * bool(worse) + [f"they make up for a part of it in {named(better)}"] * bool(better)
+    text = f"**By direction** (both controls, Holm over the directions; difference beyond the same geometry), {' and '.join(said)}."
+    if each := [f"{difference_text(beside.loc[d])} (Holm {p_value(beside.p_holm[d])}) in {d.replace('-', ' → ')}" for d in worse if d in beside.index]:
+        text += f" Where they add to it: the same with the part along the target left in is, beyond matched tokens, {', '.join(each)}."
+    return text
+
+
+def uses(effects: pd.DataFrame, span: str, alpha: float = 0.05) -> list[str]:
+    """Directions in which blocks add to the loss by both controls, and also where the part along the target is left in: its lack alone does not explain it."""
+    beside = effects[(effects.kind == LATER) & (effects.what == f"{span} beside target") & (effects.control == "matched")].set_index("direction")
+    return [d for d in directions_of_use(effects, span, -1, alpha) if d in beside.index and beside.difference_high[d] < 0 and beside.p_holm[d] < alpha]
 
 
 def through_later(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
