@@ -9,7 +9,7 @@ from IPython.display import HTML
 from .behavior import shares as label_shares
 from .report import interval, p_value, short_name
 from .report_behavior import any_layer_share, any_layer_text, pivot_share_text
-from .report_interventions import SPANS, best_dose, difference_text, effect_row, harms, mean_text, through_later, uses
+from .report_interventions import SPANS, best_dose, difference_text, directions_of_use, effect_row, harms, mean_text, through_later, uses
 from .task import LANGUAGES
 
 __all__ = ["VERDICTS", "LEGEND", "TABLES", "prompt_sentence", "claims_table", "claims_view", "claims_markdown", "verdict_sentence"]
@@ -207,6 +207,9 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
                     for row, what in zip(found, ("nats beyond matched", "beyond same geometry", "with the part along the target left in"))
                 ]
                 numbers += [f"{difference_text(rest)} through other blocks" for _, rest in list(through_later(effects, span).values())[-1:]]
+                for sign, what in ((-1, "a loss"), (1, "a gain")):
+                    if shown := directions_of_use(effects, span, sign, alpha):
+                        numbers[-1] += f", {what} in {', '.join(d.replace('-', ' → ') for d in shown)}"
                 told.append(f"{name} {', '.join(numbers)} (n = {found[0].n} concepts)")
         # the loss may come from what the pivots' directions share with the target alone: then something else explains it
         apart = harms(beside, alpha)

@@ -22,7 +22,7 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["effect_row", "harms", "best_dose", "through_later", "uses", "mean_text", "difference_text", "SPANS"]
+__all__ += ["effect_row", "harms", "best_dose", "through_later", "directions_of_use", "uses", "mean_text", "difference_text", "SPANS"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
 OTHERS = (("same geometry", "", "transplanted"), ("with the part along the target left in", " beside target", "matched"))
@@ -396,6 +396,7 @@ def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str
                 else "That what lies beside the target's direction matters is not shown."
             )
             + (f" What is not lost by itself, but made of the lack by other blocks: {used}." if used else "")
+            + "".join(f" {said}" for said in [_by_direction(effects, "english", 0.05)] if said)
         )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
