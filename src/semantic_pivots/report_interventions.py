@@ -213,6 +213,8 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
         said.append(
             f"By itself, with all blocks held at what they wrote before, the lack changes it by {lost}. What the blocks make of the lack is {_added(told)}, {end}."
         )
+    if (rest := effect_row(effects, kind=LATER, what=f"{span} beside target", control="matched")) is not None:
+        said.append(f"Of the lack of the part beside the target alone they make {difference_text(rest)} beyond matched tokens ({p_value(rest.p)}).")
     return " ".join([*said, *filter(None, [_by_direction(effects, span, alpha)])])
 
 
