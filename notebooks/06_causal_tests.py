@@ -461,7 +461,7 @@ report_causal.label_table(labels)
 # log-odds of the first token of the target word against all others, in nats. The directions are those without English, because there
 # English is neither read nor asked for.
 #
-# (Two settings were made after first results of this half were known; they are named at its end.)
+# (Some settings were made after first results of this half were known; they are named at its end.)
 
 # %%
 from semantic_pivots import ablation, corpus, effects, figures_interventions, patching, report_claims, report_interventions, subjects
@@ -661,10 +661,12 @@ figures.save(fig, "06_what_breaks_what", pd.concat(drawn, ignore_index=True), pr
 display(Markdown(report_interventions.known_sentences(found[found.model == known_model], trials[known_model][1])))
 
 # %% [markdown]
-# **Set after first results.** Three things were set after first results of this half were known. Discovered pivots are words of a third language only.
+# **Set after first results.** Some things were set after first results of this half were known. Discovered pivots are words of a third language only.
 # The drop is split into what the lack does by itself and through other blocks; an earlier version instead subtracted the drop after the last block
 # alone, which is wrong, since there also what the last block itself writes is removed (without the target's own direction it left +9.9 nats for a
-# use). And controls that remove as much of the state as the pivots are looked at by themselves.
+# use). And controls that remove as much of the state as the pivots are looked at by themselves. That the directions differ was seen in the figure; what
+# counts as a use in one of them (a loss through other blocks by both controls, Holm over the directions, and also with the part along the target left
+# in) was fixed before the last of these numbers was there.
 #
 # ## Claim by claim
 #
