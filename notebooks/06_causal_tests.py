@@ -579,6 +579,15 @@ report_interventions.word_table(ablation.follow_word(main_subject, concept, test
 fig, axes = figures_interventions.blocks(own)
 figures.save(fig, "06_later_blocks", own[own.kind.str.startswith("one block")], profile, model)
 
+# %% [markdown]
+# The right panel once more, for English beyond matched tokens, by target language. Below zero, later blocks add to the loss; above, they make up for
+# a part of it. Bands are 95 % intervals over concepts.
+
+# %%
+fig, axes = figures_interventions.blocks_by_target(own)
+drawn = own[(own.kind == "one block, through later blocks") & (own.what == "english") & (own.direction != "all")]
+figures.save(fig, "06_later_blocks_by_target", drawn, profile, model)
+
 # %%
 display(Markdown(report_interventions.use_sentences(own, plans[model].first)))
 

@@ -172,7 +172,12 @@ def test_whether_most_pass_through_a_third_token_must_not_depend_on_the_way_of_a
 
 def test_figures_draw(results):
     _, found, curves, _, shares = results
-    figures = [figures_interventions.ablation(found), figures_interventions.blocks(found), figures_interventions.doses(found)]
+    figures = [
+        figures_interventions.ablation(found),
+        figures_interventions.blocks(found),
+        figures_interventions.blocks_by_target(found),
+        figures_interventions.doses(found),
+    ]
     figures += [figures_interventions.patches(curves), figures_interventions.steering(found, shares), figures_interventions.summary(found, curves)]
     for fig, _ in figures:
         assert all(ax.lines for ax in fig.axes if ax.get_visible())

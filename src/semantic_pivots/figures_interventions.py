@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from .effects import DIRECTLY, LATER
 from .figures import COLORS
 from .report import short_name
+from .task import LANGUAGES
 
-__all__ = ["ablation", "blocks", "doses", "patches", "steering", "summary", "SPAN_STYLE"]
+__all__ = ["ablation", "blocks", "blocks_by_target", "doses", "patches", "steering", "summary", "SPAN_STYLE"]
 
 # color, marker and name of whose span is removed
 SPAN_STYLE = {
@@ -134,6 +135,27 @@ def blocks(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     axes[0].set_ylabel("change of log-odds (nats)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=8)
     return fig, axes
+
+
+def blocks_by_target(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
+    """What later blocks make of the lack of English after one block, beyond matched tokens: a panel a target language, a line a source language."""
+    rows = effects[
+        (effects.kind == "one block, through later blocks") & (effects.what == "english") & (effects.control == "matched") & (effects.direction != "all")
+    ]
+    rows = rows.assign(source=rows.direction.str[:2], target=rows.direction.str[3:])
+    targets, sources = (list(dict.fromkeys(rows[c])) for c in ("target", "source"))
+    fig, axes = plt.subplots(1, len(targets), figsize=(3.5 * len(targets), 3.0), sharey=True, sharex=True, layout="constrained", squeeze=False)
+    for ax, target in zip(axes[0], targets):
+        for source, own in rows[rows.target == target].groupby("source", sort=False):
+            k, own = sources.index(source), own.sort_values("layer")
+            ax.plot(own.layer + 1, own.difference, color=COLORS[k], marker="os^D"[k % 4], ms=4.5, lw=1.4, label=f"from {LANGUAGES[source]}")
+            ax.fill_between(own.layer + 1, own.difference_low, own.difference_high, color=COLORS[k], alpha=0.12, lw=0)
+        ax.axhline(0, color="0.5", ls="--", lw=1)
+        ax.set(title=f"into {LANGUAGES[target]}", xlabel="removed after block")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(fontsize=8, loc="lower right")
+    axes[0, 0].set_ylabel("beyond matched tokens (nats)")
+    return fig, axes[0]
 
 
 def doses(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:

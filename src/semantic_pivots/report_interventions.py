@@ -34,7 +34,7 @@ COVARIATES = {
     "norm": "length of the direction",
     "span_cosine": "cosine of span and target",
     "mutual_cosine": "cosine among themselves",
-    "removed": "log₁₀ of the share of the state removed (not matched)",
+    "removed": "log₁₀ share of the state removed",
 }
 
 
