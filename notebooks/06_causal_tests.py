@@ -584,9 +584,10 @@ figures.save(fig, "06_later_blocks", own[own.kind.str.startswith("one block")], 
 # a part of it. Bands are 95 % intervals over concepts.
 
 # %%
-fig, axes = figures_interventions.blocks_by_target(own)
 drawn = own[(own.kind == "one block, through later blocks") & (own.what == "english") & (own.direction != "all")]
-figures.save(fig, "06_later_blocks_by_target", drawn, profile, model)
+if len(drawn):
+    fig, axes = figures_interventions.blocks_by_target(own)
+    figures.save(fig, "06_later_blocks_by_target", drawn, profile, model)
 
 # %%
 display(Markdown(report_interventions.use_sentences(own, plans[model].first)))
