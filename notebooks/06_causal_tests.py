@@ -518,9 +518,10 @@ display(shown, Markdown(f"{text} The pivot layers are blocks {plans[model].first
 # The span of the pivot tokens' directions is projected out of the state after every block of the pivot layers, so that what a later block writes back
 # is removed as well. Removing *anything* that points at the target removes a part of the target; so controls must be as near to it. For each item:
 #
-# - **matched tokens:** `n_control_spans` spans of real tokens (five of them, drawn at random, where single blocks, doses, unrelated text or blocks
-#   held fast are looked at), of the same number and script. They are the nearest in corpus frequency, rank in the vocabulary, length, cosine to the target's direction, and cosine among
-#   themselves. None is a token of the concept's words in any language, nor begins like one;
+# - **matched tokens:** `n_control_spans` spans of real tokens (five of them, drawn at random, where single blocks, doses, unrelated text, blocks held
+#   fast or the part beside the target are looked at), of the same number and script. They are the nearest in corpus frequency, rank in the
+#   vocabulary, length, cosine to the target's direction, and cosine among themselves. None is a token of the concept's words in any language, nor
+#   begins like one;
 # - **same geometry:** constructed directions with *exactly* the pivots' cosines to the target and among themselves. The rest of each direction is
 #   taken from other concepts' pivots that are none of its own and akin to none of its words. Matching runs out of tokens where the English word is
 #   one of the nearest there are; this control does not;
@@ -540,8 +541,8 @@ report_interventions.balance_text(balance[(balance.model == model) & (balance.co
 # %% [markdown]
 # The last column is the difference in standard deviations of the pivots' own values: 0 is perfect, .1 good; some lie beyond. Where it is negative for
 # the *cosine of span and target*, the controls point less at the target than the pivots do, which makes pivots look worse; the constructed controls
-# avoid this. No control is matched on how much of the state is removed (the last covariate: the share of the state's squared length after the first
-# of the blocks). If a state holds the English word, it has more along that word's direction than along another concept's, and loses more of whatever
+# avoid this. No control is matched on how much of the state is removed (the last covariate: the decimal logarithm of the share of the state's
+# squared length after the first of the blocks). If a state holds the English word, it has more along that word's direction than along another concept's, and loses more of whatever
 # lies near. So a difference does not yet show a use. The text below the figure therefore also gives the difference beside those controls alone that
 # remove about as much as the pivots, within a factor of 0.7.
 
