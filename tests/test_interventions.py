@@ -214,11 +214,21 @@ def test_transplanted_spans_have_the_geometry_of_the_pivots():
     pivots, donors = (torch.nn.functional.normalize(torch.randn(5, 3, 24, generator=generator), dim=-1) for _ in range(2))
     pivots[:, 2] = pivots[:, 1]  # linearly dependent
     target = torch.nn.functional.normalize(torch.randn(5, 24, generator=generator), dim=-1)
-    made = control_spans.transplant(pivots, target, donors)
-    torch.testing.assert_close(made @ made.transpose(1, 2), pivots @ pivots.transpose(1, 2), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(torch.einsum("nkd,nd->nk", made, target), torch.einsum("nkd,nd->nk", pivots, target), atol=1e-5, rtol=1e-4)
-    held = interventions.spans(torch.cat([donors, target[:, None]], 1))
-    torch.testing.assert_close(torch.einsum("ndk,nke->nde", held, torch.einsum("ndk,ned->nke", held, made)), made.transpose(1, 2), atol=1e-5, rtol=1e-4)
+    states = torch.randn(5, 4, 24, generator=generator) * 30
+    for kept in (target[:, None], torch.cat([target[:, None], states], 1)):
+        made = control_spans.transplant(pivots, kept, donors)
+        torch.testing.assert_close(made @ made.transpose(1, 2), pivots @ pivots.transpose(1, 2), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(made @ kept.transpose(1, 2), pivots @ kept.transpose(1, 2), atol=1e-4, rtol=1e-4)
+        # nothing but the donors' content beside what is kept, and of the kept what the pivots have
+        span = torch.linalg.qr(kept.transpose(1, 2))[0]
+        beside = [x - x @ span @ span.transpose(1, 2) for x in (made, donors)]
+        held = interventions.spans(beside[1])
+        torch.testing.assert_close(beside[0] @ held @ held.transpose(1, 2), beside[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(made - beside[0], pivots @ span @ span.transpose(1, 2), atol=1e-5, rtol=1e-4)
+    taken = [(states[:, 2] - interventions.without(interventions.spans(v))(states[:, 2])).norm(dim=-1) for v in (made, pivots)]
+    torch.testing.assert_close(*taken, atol=1e-3, rtol=1e-4)
+    with pytest.raises(ValueError, match="3 directions beside 22 vectors .* 24 dimensions"):
+        control_spans.transplant(pivots, torch.randn(5, 22, 24), donors)
 
 
 def test_pivots_written_like_source_or_target_are_no_pivots():
@@ -302,12 +312,11 @@ def test_ablations_beside_their_controls(subject, items, store):
     pivots = {"english": [[300 + i, 320 + i] for i in range(11)] + [[]], "discovered": [[340 + i, 341 + i] for i in range(12)]}
     table = ablation.ablate_pairs(subject, items, pivots, PLAN, {"zh": ["abcdefghijkl" * 2] * 3}, store)
     main = table[(table.experiment == "main") & (table.span == "english")]
-    assert main.groupby("control").size().to_dict() == {"own": 11, "matched": 66, "transplanted": 33, "shuffled": 22}
+    assert main.groupby("control").size().to_dict() == {"own": 11, "matched": 66, "transplanted": 33, "equal removal": 33, "shuffled": 22}
     second = table[table.span == "discovered"]
-    assert second[second.experiment == "main"].groupby("control").size().to_dict() == {"own": 4, "matched": 24, "transplanted": 12, "shuffled": 8} and set(
-        second.experiment
-    ) == {"main", "held"}
-    assert set(table[table.span == "discovered beside target"].control) == {"own", "matched"}
+    sizes = {"own": 4, "matched": 24, "transplanted": 12, "equal removal": 12, "shuffled": 8}
+    assert second[second.experiment == "main"].groupby("control").size().to_dict() == sizes and set(second.experiment) == {"main", "held"}
+    assert set(table[table.span == "discovered beside target"].control) == {"own", "matched", "equal removal"}
     assert "c11.n" not in set(main.concept_id) and "c11.n" in set(table[table.span == "target"].concept_id)
     assert table[table.experiment == "layer"].layer.unique().tolist() == [0, 2]
     assert set(table.experiment) == {"main", "layer", "direct", "held", "dose", "kl own", "kl other", "kl text"}
@@ -317,14 +326,13 @@ def test_ablations_beside_their_controls(subject, items, store):
     assert rest.groupby("what").size().to_dict() == {"english": 11, "discovered": 4}
     built = table[(table.span == "english") & (table.control == "transplanted") & (table.concept_id == "c3.n")].set_index(["experiment", "number"]).delta
     assert rest[rest.what == "english"].set_index("concept_id").control_mean["c3.n"] == pytest.approx((built["main"] - built["held"]).mean(), abs=1e-5)
-    as_much = beside[(beside.kind == effects.AS_MUCH) & (beside.what == "english")]
-    held = main[main.control.isin(["matched", "transplanted"])].assign(
-        own=lambda t: t.concept_id.map(main[main.control == "own"].set_index("concept_id").removed)
-    )
-    near = held[(held.removed / held.own).between(effects.ALIKE, 1 / effects.ALIKE)]
-    assert as_much.set_index(["concept_id", "control"]).n_controls.to_dict() == near.groupby(["concept_id", "control"]).size().to_dict() and len(near) < len(
-        held
-    )
+    # at whatever block a span is removed, these controls take as much out of the state as the pivots do, also with the part along the target left in
+    taken = table[table.control.isin(["own", "equal removal"]) & table.experiment.isin(["main", "layer", "direct", "held"])]
+    taken = taken[taken.span.isin(["english", "english beside target", "discovered"])]
+    wide = taken.groupby(["experiment", "span", "layer", "concept_id", "control"]).removed.agg(["min", "max"]).unstack("control").dropna()
+    np.testing.assert_allclose(wide["min", "equal removal"], wide["max", "own"], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(wide["max", "equal removal"], wide["max", "own"], rtol=1e-3, atol=1e-5)
+    assert len(wide) > 60 and (wide["max", "own"] > 0.01).any()
     one = beside[(beside.kind == "ablation") & (beside.what == "english") & (beside.control == "matched")].set_index("concept_id").loc["c3.n"]
     own = main[(main.concept_id == "c3.n") & (main.control == "own")].delta.item()
     controls = main[(main.concept_id == "c3.n") & (main.control == "matched")].delta
@@ -339,7 +347,9 @@ def test_ablations_beside_their_controls(subject, items, store):
     assert len(store.write("interventions", beside))  # it has the columns of its schema
     again = ablation.ablate_pairs(subject, items, pivots, PLAN, {"zh": ["abcdefghijkl" * 2] * 3}, store)
     pd.testing.assert_frame_equal(again, table)
-    assert set(effects.balance_table(table).control) == {"matched", "shuffled"}
+    balance = effects.balance_table(table)
+    assert balance.groupby("control").covariate.nunique().to_dict() == {"matched": 7, "shuffled": 7, "transplanted": 1, "equal removal": 1}
+    assert balance[balance.control == "equal removal"].difference.abs().max() < 1e-3
 
 
 def test_the_part_beside_the_target_leaves_the_targets_logit_at_the_last_block(subject, items, store):

@@ -27,19 +27,20 @@ def ablations(english, beside, later, seed=0):
                         delta = -2.0 + (shift if control == "own" else 0.0) + 0.1 * random.normal()
                         rows.append((*pair, concept, experiment, span, control, number, layer, delta, more.get("k", 3)))
 
-    add("main", "english", english, {"matched": 5, "transplanted": 3, "shuffled": 2})
-    add("main", "english beside target", beside, {"matched": 3})
-    add("main", "discovered", english, {"matched": 5, "transplanted": 3})
-    add("main", "discovered beside target", beside, {"matched": 3})
+    built = {"transplanted": 3, "equal removal": 3}
+    add("main", "english", english, {"matched": 5, "shuffled": 2, **built})
+    add("main", "english beside target", beside, {"matched": 3, "equal removal": 3})
+    add("main", "discovered", english, {"matched": 5, **built})
+    add("main", "discovered beside target", beside, {"matched": 3, "equal removal": 3})
     for span in ("source", "target"):
         add("main", span, -1.0, {})
     for layer in (11, 12, 17):
-        for span, controls in (("english", {"matched": 2}), ("source", {}), ("target", {})):
+        for span, controls in (("english", {"matched": 2, "equal removal": 2}), ("source", {}), ("target", {})):
             add("layer", span, english, controls, layer)
             add("direct", span, english - later, controls, layer)
     for span in ("english", "discovered"):
-        add("held", span, english - later, {"matched": 2, "transplanted": 3}, 16)
-        add("held", f"{span} beside target", beside - later, {"matched": 2}, 16)
+        add("held", span, english - later, {"matched": 2, **built}, 16)
+        add("held", f"{span} beside target", beside - later, {"matched": 2, "equal removal": 3}, 16)
     for k in (1, 2):
         add("dose", "english", k * english, {"matched": 2}, k=k)
     for kind in ("kl own", "kl other", "kl text"):
@@ -108,16 +109,17 @@ def test_sentences_follow_the_results(results):
     text = report_interventions.ablation_sentences(found)
     assert "n = 12 concepts" in text and ("in 2 of 2 directions" in text) == expected
     assert "exactly the pivots' cosines" in report_interventions.ablation_sentences(found, "discovered")
-    use = report_interventions.use_sentences(found, 12)
-    assert (
-        ("So they add to the loss after 12, 13" in use) == expected
-        and ("is not shown; the null" in use) != expected
-        and ("what is not shared with the target matters" in use) == expected
-    )
-    assert ("so blocks use what was removed, by both controls" in use) == expected and ("so a use by other blocks is not shown" in use) != expected
-    assert ("they add to the loss in fr → zh (-1.5" in use) == expected and report_interventions.uses(found, "english") == (
-        ["fr-zh", "zh-fr"] if expected else []
-    )
+    use = report_interventions.use_sentences(found)
+    assert ("a loss is shown beyond every control; other blocks add to the loss beyond every control" in use) == expected
+    assert ("other blocks add to the loss beyond no control" in use) != expected
+    assert ("in fr → zh, zh → fr; also with the part along the target left in: in each of these" in use) == expected
+    assert report_interventions.uses(found, "english") == (["fr-zh", "zh-fr"] if expected else [])
+    one = report_interventions.block_sentences(found, 12)
+    assert ("So they add to the loss after 12, 13" in one) == expected and ("So that they use what was removed is not shown" in one) != expected
+    table = report_interventions.use_table(found)
+    assert table.shape == (10, 3) and table.loc["English forms (n = 12 concepts)"].loc["all of the loss"].str.endswith("*").all() == expected
+    assert (table.loc["English forms (n = 12 concepts)"].loc["all, part along the target left in"] == "–").tolist() == [False, True, False]
+    assert report_interventions.direction_table(found, "english").shape == (2, 5) and report_interventions.use_table(found.iloc[:0]).empty
     patched = report_interventions.patch_sentences(curves, crossings)
     assert ("At this position the language comes first" in patched) != expected and "between blocks 6 and 13" in patched
     steering = report_interventions.steering_sentences(found, shares)
@@ -125,7 +127,7 @@ def test_sentences_follow_the_results(results):
     assert "with controls in 0." in steering and "same cosine to the target" in steering
     assert "2: " in report_interventions.reach_sentences(found)
     together = report_interventions.second_half_sentences(found, crossings)
-    assert ("That what lies beside the target's direction matters is not shown" in together) != expected
+    assert ("a loss is shown beyond every control" in together) == expected and together.count("**Removed,**") == 2
     assert ("there are layers in which the concept is there" in together) == expected and ("it helps more than its nearness does" in together) == expected
     assert report_interventions.steering_sentences(found[found.kind != "steering"], shares) == "There was nothing to steer."
     assert "no item" in report_interventions.known_sentences(found.iloc[:0], pd.DataFrame())

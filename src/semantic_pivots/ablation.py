@@ -29,6 +29,7 @@ from .task import Prompt
 __all__ = ["Plan", "ablated", "ablated_directly", "ablate_pairs", "directions_compared", "follow_word"]
 
 FOLLOWED = ["source_lang", "target_lang", "source_word", "target_word", "taken_out", "before", "after", "clean", "delta", "control_mean", "control_sd", "p"]
+EQUAL = "equal removal"
 ROWS = 64  # states whose probabilities over the whole vocabulary are held at a time
 
 
@@ -42,7 +43,7 @@ class Plan:
         layers: blocks after which it is taken out one at a time.
         most: tokens of a span, at most.
         n_controls: matched spans an item.
-        n_built: transplanted spans an item.
+        n_built: transplanted spans an item, and as many that remove as much of the state.
         n_shuffled: other concepts' spans an item.
         n_second: concepts for pivot sets after the first, which are not looked at by blocks, doses and unrelated prompts.
         n_few: matched spans an item where single blocks, doses, unrelated prompts, blocks held fast, and spans without their part along the target are looked at.
@@ -176,7 +177,7 @@ def ablate_pairs(
     Returns:
         model, source_lang, target_lang, concept_id, correct, experiment (`main`, `layer`, `direct` (:func:`ablated_directly` after one block), `held` (the same after the last of the range), `dose`, `kl own`, `kl other`, `kl text`), span (a name of
         ``pivots``, `source`, `target`, `none`; followed by ` beside target` where the part along the target was left in), control (`own`, `matched`,
-        `transplanted`, `shuffled`), number, layer (first block), last_layer, n_directions, rank, removed (share of the state's squared length after the first block), clean (log-odds
+        `transplanted`, `equal removal`, `shuffled`), number, layer (first block), last_layer, n_directions, rank, removed (share of the state's squared length after the first block), clean (log-odds
         before), delta (change of log-odds, or KL divergence in nats) and what spans are matched on.
     """
     plan.check(subject.lm.n_layers)
@@ -204,7 +205,7 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
     sequences, first_tokens = interventions.answer_sequences(lm, prompt, items.source_word.tolist(), items.target_word.tolist())
     answers, targets = interventions.read_answers(lm, sequences), torch.tensor(first_tokens, device=lm.device)
     (main, few, kl, ends), described = (Spans(len(items), facts.directions.shape[1]) for _ in range(4)), []
-    n_few = min(plan.n_few_concepts, len(items))
+    n_few, begin = min(plan.n_few_concepts, len(items)), min(plan.first, *plan.layers)
     cosines = (facts.directions @ facts.directions[first_tokens].T).T.contiguous().numpy()
     for i, concept_id in enumerate(items.concept_id):
         target = facts.directions[first_tokens[i]]
@@ -233,10 +234,14 @@ def _ablate_pair(subject: Subject, prompt: Prompt, items: pd.DataFrame, pivots: 
             others = [[t for t in sets[(i + j) % len(sets)] if t not in barred] for j in range(1, len(sets))]
             others = [o for o in others if o]
             donors = _donors(facts, others, len(ids), plan.n_built)
-            if len(donors):
-                built = transplant(own.expand(len(donors), -1, -1), target.expand(len(donors), -1), donors)
-                main.add(i, name, "transplanted", built)
-                ends.add(i, name, "transplanted", built)
+            kept = {"transplanted": target[None], EQUAL: torch.cat([target[None], answers.states[i, begin + 1 :].cpu()])} if len(donors) else {}
+            for control, vectors in kept.items():
+                built = transplant(*(x.expand(len(donors), -1, -1) for x in (own, vectors)), donors)
+                for held in (main, ends) if place or control != EQUAL else (main, ends, few):
+                    held.add(i, name, control, built)
+                if control == EQUAL:
+                    for held in (main, ends):
+                        held.add(i, f"{name} beside target", control, _beside(built, target))
             for number, other in enumerate(others[: plan.n_shuffled]):
                 main.add(i, name, "shuffled", facts.directions[other])
                 described.append(describe(facts, np.array([other]), first_tokens[i]).assign(item=i, span=name, control="shuffled", number=number))

@@ -1,7 +1,7 @@
 """Spans to compare a pivot span with: as large, as frequent, as long, of the same script, and as near to the target.
 
 Taking anything out of a state that points at the target takes a part of the target out. A control that points elsewhere is
-therefore no control. Three kinds stand beside the pivots:
+therefore no control. Four kinds stand beside the pivots:
 
 ``matched``
     real tokens, one for each pivot token: of the same script, alike in corpus frequency, rank in the vocabulary, length of the direction,
@@ -9,6 +9,10 @@ therefore no control. Three kinds stand beside the pivots:
 ``transplanted``
     built directions with exactly the pivots' cosines to the target and among themselves, but with what is left beside the target
     taken from tokens of other concepts. They are no tokens of the vocabulary.
+``equal removal``
+    built in the same way, but with exactly the pivots' products also with the item's states: they take as much out of each of them as the
+    pivots do, and what they take out differs in its content alone. A state that holds the pivot loses less along any other direction, so
+    without this control a greater loss may say no more than that more was taken.
 ``shuffled``
     another concept's pivots as they are, not matched on the cosine: the usual control.
 """
@@ -224,24 +228,30 @@ def _families(facts: TokenFacts, ids: np.ndarray) -> np.ndarray:
     return found
 
 
-def transplant(pivots: Tensor, target: Tensor, donors: Tensor) -> Tensor:
-    """Directions with the pivots' cosines to the target and among themselves, and the donors' content beside the target.
+def transplant(pivots: Tensor, kept: Tensor, donors: Tensor) -> Tensor:
+    """Directions with the pivots' products among themselves and with some vectors, and the donors' content beside these vectors.
 
     Args:
         pivots: unit vectors [..., k, d].
-        target: unit vector [..., d].
-        donors: directions that lend what is not the target, [..., k, d], linearly independent beside it.
+        kept: vectors that the pivots and what is built have the same products with (the target's direction, states), [..., n, d].
+        donors: directions that lend what lies beside ``kept``, [..., k, d], linearly independent there.
 
     Returns:
-        [..., k, d]; their Gram matrix and their products with the target are those of the pivots.
+        [..., k, d]; their Gram matrix and their products with whatever ``kept`` spans are those of the pivots.
+
+    Raises:
+        ValueError: if the space has too few dimensions for k directions beside ``kept``.
     """
-    pivots, target, donors = pivots.double(), target.double(), donors.double()
-    along = torch.einsum("...kd,...d->...k", pivots, target)
-    rest = pivots - along[..., None] * target[..., None, :]
-    basis = torch.linalg.qr((donors - torch.einsum("...kd,...d->...k", donors, target)[..., None] * target[..., None, :]).transpose(-1, -2))[0]
+    k, n, d = pivots.shape[-2], kept.shape[-2], pivots.shape[-1]
+    if n + k > d:
+        raise ValueError(f"{k} directions beside {n} vectors that they keep to: a space of {d} dimensions has no room for them")
+    pivots, donors = pivots.double(), donors.double()
+    span = torch.linalg.qr(kept.double().transpose(-1, -2))[0]
+    along, lent = (x @ span @ span.transpose(-1, -2) for x in (pivots, donors))
+    basis, rest = torch.linalg.qr((donors - lent).transpose(-1, -2))[0], pivots - along
     size, vectors = torch.linalg.eigh(rest @ rest.transpose(-1, -2))
     root = vectors * size.clamp_min(0).sqrt()[..., None, :] @ vectors.transpose(-1, -2)
-    return (along[..., None] * target[..., None, :] + root @ basis.transpose(-1, -2)).float()
+    return (along + root @ basis.transpose(-1, -2)).float()
 
 
 def describe(facts: TokenFacts, ids: np.ndarray, target: int) -> pd.DataFrame:
@@ -282,5 +292,6 @@ def balance(described: pd.DataFrame) -> pd.DataFrame:
             for name in names:
                 spread = own[name].std()
                 smd = difference[name].mean() / spread if spread > 0 else 0.0
-                rows.append((span, control, name, int(difference[name].notna().sum()), own[name].mean(), other[name].mean(), difference[name].mean(), smd))
+                if n := int(difference[name].notna().sum()):  # not everything is known of what is built
+                    rows.append((span, control, name, n, own[name].mean(), other[name].mean(), difference[name].mean(), smd))
     return pd.DataFrame(rows, columns=["span", "control", "covariate", "n", "own", "mean", "difference", "smd"])

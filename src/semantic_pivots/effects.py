@@ -15,9 +15,8 @@ __all__ = ["item_table", "effects", "patch_curves", "crossings", "steering_share
 
 ITEM = ["model", "source_lang", "target_lang", "concept_id"]
 WHAT = ["kind", "what", "layer", "last_layer", "n_directions", "dose"]
-DIRECTLY, LATER, AS_MUCH = "ablation, directly", "ablation, through later blocks", "ablation, as much removed"
+DIRECTLY, LATER = "ablation, directly", "ablation, through later blocks"
 EXPERIMENTS = {"main": "ablation", "held": DIRECTLY, "layer": "one block", "direct": "one block, directly", "dose": "number of directions"}
-ALIKE = 0.7  # a control removes as much as the pivots if the smaller of the two shares of the state is at least this much of the larger
 
 
 def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, steered: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -48,7 +47,7 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
     # the item's own source and target spans stand beside its pivots as well
     own = main[main.control == "own"]
     ends = [own[own.span == end].assign(control=f"{end} span", what=what) for end in ("source", "target") for what in ("english", "discovered")]
-    tables = [_beside_controls(pd.concat([ablated, later, used, _as_much(main), *ends], ignore_index=True))]
+    tables = [_beside_controls(pd.concat([ablated, later, used, *ends], ignore_index=True))]
     if steered is not None:
         tables.append(_beside_controls(steered.assign(kind="steering", what="pivot direction", last_layer=steered.layer, n_directions=1, sign=1)))
     if patches is not None:
@@ -60,15 +59,6 @@ def item_table(ablations: pd.DataFrame, patches: pd.DataFrame | None = None, ste
         rows = rows.assign(control=np.where(known, "same", ""), control_mean=beside, control_sd=np.nan, n_controls=known.astype(int), p=np.nan)
         tables.append(rows[[*tables[0].columns]])
     return pd.concat(tables, ignore_index=True)
-
-
-def _as_much(main: pd.DataFrame) -> pd.DataFrame:
-    """Pivots beside those of their controls that remove about as much of the state (:data:`ALIKE`); items without such controls are left out."""
-    key = [*ITEM, "span"]
-    own, controls = main[main.control == "own"], main[main.control.isin(["matched", "transplanted"]) & ~main.span.str.contains("beside")]
-    ratio = controls.removed.to_numpy() / own.set_index(key).removed.reindex(pd.MultiIndex.from_frame(controls[key])).to_numpy()
-    near = controls[(ratio >= ALIKE) & (ratio <= 1 / ALIKE)]
-    return pd.concat([own.merge(near[key].drop_duplicates(), on=key), near], ignore_index=True).assign(kind=AS_MUCH)
 
 
 def _beside_controls(rows: pd.DataFrame) -> pd.DataFrame:
@@ -208,7 +198,8 @@ def balance_table(ablations: pd.DataFrame) -> pd.DataFrame:
     """How alike pivots and controls are in what they were matched on, and in the decimal logarithm of the share of the state that is removed (:func:`.control_spans.balance`), by model, span and kind of control."""
     from .control_spans import balance
 
-    rows = ablations[(ablations.experiment == "main") & ablations.span_cosine.notna()]
+    rows = ablations[ablations.experiment == "main"]
+    rows = rows[rows.span.isin(rows.span[rows.span_cosine.notna()])]  # spans that controls were made for
     rows = rows.assign(removed=np.log10(rows.removed.clip(lower=1e-12)))
     item = rows.source_lang + "-" + rows.target_lang + " " + rows.concept_id
     return pd.concat([balance(part).assign(model=model) for model, part in rows.assign(item=item).groupby("model", sort=False)], ignore_index=True)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .effects import DIRECTLY, LATER
+from .effects import LATER
 from .figures import COLORS
 from .report import short_name
 from .task import LANGUAGES
@@ -26,6 +26,7 @@ SPAN_STYLE = {
 CONTROL_STYLE = {
     "matched": ("0.35", "v", "matched tokens"),
     "transplanted": (COLORS[5], "P", "same geometry, other concept"),
+    "equal removal": ("0.35", "v", "same geometry, as much removed"),
     "shuffled": ("0.65", "X", "another concept's pivots, not matched"),
     "random": ("0.65", "X", "random direction"),
 }
@@ -78,19 +79,19 @@ def ablation(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     # on the right: the control, its marker, whose span, the control's name in the table, the table's kind of row
     compared = (
         ("matched tokens", "o", "", "matched", "ablation"),
-        ("same geometry, other concept", "P", "", "transplanted", "ablation"),
-        ("the same, later blocks held fast", "x", "", "transplanted", DIRECTLY),
-        ("the same, through later blocks", "^", "", "transplanted", LATER),
-        ("matched, part along the target left in", "s", " beside target", "matched", "ablation"),
+        ("same geometry", "P", "", "transplanted", "ablation"),
+        ("the same, as much removed", "v", "", "equal removal", "ablation"),
+        ("the last, through other blocks", "^", "", "equal removal", LATER),
+        ("the last, part along the target left in", "s", " beside target", "equal removal", "ablation"),
     )
     for k, span in enumerate(s for s in ("english", "discovered") if s in set(rows.what)):
         color, marker, name = SPAN_STYLE[span]
         own = rows[(rows.what == span) & (rows.control == "matched")]
         label = f"{name} (n = {own.n[own.direction == 'all'].max():.0f} concepts)"
         _points(axes[0], own, order, -0.3 + 0.36 * k, "", (color, marker, label))
-        for j, control in enumerate(("matched", "transplanted")):
+        for j, control in enumerate(("matched", "transplanted", "equal removal")):
             drawn = rows[(rows.what == span) & (rows.control == control)]
-            _points(axes[0], drawn, order, -0.2 + 0.36 * k + 0.1 * j, "control", (color, "vP"[j], f"{name}: {CONTROL_STYLE[control][2]}"), fill=False)
+            _points(axes[0], drawn, order, -0.22 + 0.36 * k + 0.08 * j, "control", (color, "oPv"[j], f"{name}: {CONTROL_STYLE[control][2]}"), fill=False)
         for j, (control, symbol, what, column, kind) in enumerate(compared):
             drawn = effects[(effects.kind == kind) & (effects.what == f"{span}{what}") & (effects.control == column)]
             _points(axes[1], drawn, order, -0.38 + 0.17 * j + 0.085 * k, "difference", (color, symbol, f"{name} − {control}"), fill=not k)
@@ -126,9 +127,9 @@ def blocks(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
     ):
         rows = effects[(effects.kind == kind) & (effects.direction == "all")]
         for span in ("source", "english"):
-            own = rows[(rows.what == span) & rows.control.isin(["", "matched"])]
+            own = rows[(rows.what == span) & rows.control.isin(["", "equal removal"])]
             _layers(ax, own, "", SPAN_STYLE[span])
-        _layers(ax, rows[(rows.what == "english") & (rows.control == "matched")], "control", CONTROL_STYLE["matched"], mfc="white")
+        _layers(ax, rows[(rows.what == "english") & (rows.control == "equal removal")], "control", CONTROL_STYLE["equal removal"], mfc="white")
         ax.axhline(0, color="0.5", ls="--", lw=1)
         ax.set(title=title, xlabel="removed after block")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -138,10 +139,9 @@ def blocks(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
 
 
 def blocks_by_target(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
-    """What later blocks make of the lack of English after one block, beyond matched tokens: a panel a target language, a line a source language."""
-    rows = effects[
-        (effects.kind == "one block, through later blocks") & (effects.what == "english") & (effects.control == "matched") & (effects.direction != "all")
-    ]
+    """What later blocks make of the lack of English after one block, beyond directions that take as much: a panel a target language, a line a source language."""
+    rows = effects[effects.kind == "one block, through later blocks"]
+    rows = rows[(rows.what == "english") & (rows.control == "equal removal") & (rows.direction != "all")]
     rows = rows.assign(source=rows.direction.str[:2], target=rows.direction.str[3:])
     targets, sources = (list(dict.fromkeys(rows[c])) for c in ("target", "source"))
     fig, axes = plt.subplots(1, len(targets), figsize=(3.5 * len(targets), 3.0), sharey=True, sharex=True, layout="constrained", squeeze=False)
@@ -154,7 +154,7 @@ def blocks_by_target(effects: pd.DataFrame) -> tuple[Figure, np.ndarray]:
         ax.set(title=f"into {LANGUAGES[target]}", xlabel="removed after block")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend(fontsize=8, loc="lower right")
-    axes[0, 0].set_ylabel("beyond matched tokens (nats)")
+    axes[0, 0].set_ylabel("beyond equal removal (nats)")
     return fig, axes[0]
 
 

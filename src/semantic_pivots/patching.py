@@ -229,7 +229,7 @@ def _steer_pair(subject: Subject, pair: tuple[str, str], items: pd.DataFrame, pi
         matched = matched_tokens(subject, items.concept_id[i], ids, int(targets[i]), plan.n_matched, cosines[i])
         kinds = {"own": own[i, None], "matched": facts.directions[torch.from_numpy(matched)].mean(1)}
         others = own[[(i + j) % len(own) for j in range(1, 1 + min(plan.n_transplanted, len(own) - 1))]]
-        kinds["transplanted"] = transplant(own[i].expand(len(others), 1, -1), target.expand(len(others), -1), others[:, None])[:, 0]
+        kinds["transplanted"] = transplant(own[i].expand(len(others), 1, -1), target.expand(len(others), 1, -1), others[:, None])[:, 0]
         kinds["random"] = torch.randn(plan.n_random, own.shape[1], generator=generator)
         vectors.append(torch.nn.functional.normalize(torch.cat(list(kinds.values())), dim=-1))
         names.append([(i, kind, number) for kind, v in kinds.items() for number in range(len(v))])

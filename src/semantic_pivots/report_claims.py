@@ -7,9 +7,10 @@ import pandas as pd
 from IPython.display import HTML
 
 from .behavior import shares as label_shares
+from .effects import LATER
 from .report import interval, p_value, short_name
 from .report_behavior import any_layer_share, any_layer_text, pivot_share_text
-from .report_interventions import SPANS, best_dose, difference_text, directions_of_use, effect_row, harms, mean_text, through_later, uses
+from .report_interventions import ASIDE, CONTROLS, SPANS, best_dose, beyond, difference_text, directions_of_use, harms, mean_text, uses
 from .task import LANGUAGES
 
 __all__ = ["VERDICTS", "LEGEND", "TABLES", "prompt_sentence", "claims_table", "claims_view", "claims_markdown", "verdict_sentence"]
@@ -190,31 +191,16 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
             "02",
         )
     ]
-    matched, exact = (effect_row(effects, kind="ablation", what="english", control=c) for c in ("matched", "transplanted"))
-    beside = effect_row(effects, kind="ablation", what="english beside target", control="matched")
-    if matched is not None and exact is not None and beside is not None:
-        hurts, told = harms(matched, alpha) and harms(exact, alpha), []
-        later = [rest for _, rest in through_later(effects, "english").values()]  # what other blocks make of the lack
-        used = bool(later) and all(harms(rest, alpha) for rest in later)
-        for span, name in SPANS.items():
-            found = [
-                effect_row(effects, kind="ablation", what=w, control=c)
-                for w, c in ((span, "matched"), (span, "transplanted"), (f"{span} beside target", "matched"))
-            ]
-            if all(row is not None for row in found):
-                numbers = [
-                    f"{difference_text(row)} {what}"
-                    for row, what in zip(found, ("nats beyond matched", "beyond same geometry", "with the part along the target left in"))
-                ]
-                numbers += [f"{difference_text(rest)} through other blocks" for _, rest in list(through_later(effects, span).values())[-1:]]
-                for sign, what in ((-1, "a loss"), (1, "a gain")):
-                    if shown := directions_of_use(effects, span, sign, alpha):
-                        numbers[-1] += f", {what} in {', '.join(d.replace('-', ' → ') for d in shown)}"
-                told.append(f"{name} {', '.join(numbers)} (n = {found[0].n} concepts)")
+    whole, aside, later = (beyond(effects, *w) for w in (("english",), (f"english{ASIDE}",), ("english", LATER)))
+    if whole and aside:
+        hurt = [harms(row, alpha) for row in whole.values()]
         # the loss may come from what the pivots' directions share with the target alone: then something else explains it
-        apart = harms(beside, alpha)
+        apart, used = (bool(rows) and all(harms(row, alpha) for row in rows.values()) for rows in (aside, later))
         somewhere = uses(effects, "english", alpha)  # in some directions, also beside the target
-        verdict = True if hurts and apart and used else None if hurts and (apart or used or somewhere) else "open" if hurts else False
+        told = [_removed(effects, span, alpha) for span in SPANS if beyond(effects, span)]
+        verdict = "open" if any(hurt) else False
+        if all(hurt) and (apart or used or somewhere):
+            verdict = True if apart and used else None
         rows.append(("The translation depends on the pivot", FOLLOWS, "pivots removed at the pivot layers", "; ".join(told), verdict, "06"))
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both):
@@ -243,6 +229,19 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
             )
         )
     return rows
+
+
+def _removed(effects: pd.DataFrame, span: str, alpha: float) -> str:
+    """What the removal of a span does beyond its controls, in short."""
+    rows = beyond(effects, span)
+    numbers = [f"{difference_text(row)} beyond {CONTROLS[control]}" for control, row in rows.items()]
+    strictest = list(rows)[-1]  # the last control keeps to what the others do, and to more
+    for what, found in (("with the part along the target left in", beyond(effects, f"{span}{ASIDE}")), ("through other blocks", beyond(effects, span, LATER))):
+        numbers += [f"{difference_text(found[strictest])} {what}"] if strictest in found else []
+    for sign, what in ((-1, "a loss"), (1, "a gain")):
+        if shown := directions_of_use(effects, span, sign, alpha):
+            numbers[-1] += f", {what} in {', '.join(d.replace('-', ' → ') for d in shown)}"
+    return f"{SPANS[span]} {', '.join(numbers)} (nats, n = {max(row.n for row in rows.values())} concepts)"
 
 
 def _training(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .association import holm
-from .effects import AS_MUCH, DIRECTLY, LATER
+from .effects import DIRECTLY, LATER
 from .report import interval, p_value, short_name
 
 __all__ = [
@@ -14,7 +14,10 @@ __all__ = [
     "direction_sentences",
     "balance_text",
     "ablation_sentences",
+    "use_table",
+    "direction_table",
     "use_sentences",
+    "block_sentences",
     "reach_sentences",
     "word_table",
     "patch_sentences",
@@ -22,10 +25,11 @@ __all__ = [
     "second_half_sentences",
     "known_sentences",
 ]
-__all__ += ["effect_row", "harms", "best_dose", "through_later", "directions_of_use", "uses", "mean_text", "difference_text", "SPANS"]
+__all__ += ["effect_row", "beyond", "harms", "best_dose", "directions_of_use", "uses", "mean_text", "difference_text", "SPANS", "CONTROLS", "ASIDE"]
 
 STEERED = {"transplanted": "same cosine to the target", "matched": "matched tokens", "random": "random directions"}
-OTHERS = (("same geometry", "", "transplanted"), ("with the part along the target left in", " beside target", "matched"))
+CONTROLS = {"matched": "matched tokens", "transplanted": "the same geometry", "equal removal": "the same geometry and as much removed"}
+ASIDE = " beside target"  # of a span's name: its part along the target was left in
 SPANS = {"english": "English forms", "discovered": "discovered pivots"}
 COVARIATES = {
     "n_directions": "directions",
@@ -48,6 +52,12 @@ def effect_row(effects: pd.DataFrame, **where) -> pd.Series | None:
 def harms(row: pd.Series | None, alpha: float = 0.05) -> bool:
     """Whether a difference is below zero by its interval and by its test both."""
     return row is not None and bool(row.difference_high < 0 and row.p < alpha)
+
+
+def beyond(effects: pd.DataFrame, what: str, kind: str = "ablation", **where) -> dict[str, pd.Series]:
+    """The rows of one intervention by control (:data:`CONTROLS`), those that are there."""
+    rows = {control: effect_row(effects, kind=kind, what=what, control=control, **where) for control in CONTROLS}
+    return {control: row for control, row in rows.items() if row is not None}
 
 
 def best_dose(effects: pd.DataFrame, control: str = "transplanted") -> pd.Series | None:
@@ -121,7 +131,7 @@ def balance_text(balance: pd.DataFrame) -> pd.DataFrame:
 def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: float = 0.05) -> str:
     """What taking the pivots out does beside three kinds of control."""
     name = f"the {SPANS[span]}"
-    matched, exact = (effect_row(effects, kind="ablation", what=span, control=c) for c in ("matched", "transplanted"))
+    matched, exact, equal = map(beyond(effects, span).get, CONTROLS)
     if matched is None:
         return f"No item has {name}."
     singles = effects[(effects.kind == "ablation") & (effects.what == span) & (effects.control == "matched") & (effects.direction != "all")]
@@ -133,13 +143,10 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
     if exact is not None:
         text += (
             f" Directions with exactly the pivots' cosines to the target and among themselves do {control_text(exact)}; beyond them the difference is "
-            f"**{difference_text(exact)}** ({p_value(exact.p)})."
+            f"{difference_text(exact)} ({p_value(exact.p)})."
         )
-    near = [
-        (name, effect_row(effects, kind=AS_MUCH, what=span, control=c)) for name, c in (("matched tokens", "matched"), ("the same geometry", "transplanted"))
-    ]
-    if as_much := [f"{difference_text(r)} beyond {name} ({p_value(r.p)}, {r.n_items} items)" for name, r in near if r is not None]:
-        text += f" Most controls remove less of the state than the pivots do; beside those alone that remove about as much the difference is {', and '.join(as_much)}."
+    if equal is not None:
+        text += f" Such directions that also take as much out of each state do {control_text(equal)}; beyond them it is **{difference_text(equal)}** ({p_value(equal.p)})."
     shuffled = effect_row(effects, kind="ablation", what=span, control="shuffled")
     if shuffled is not None:
         text += f" Another concept's pivots, not matched, do {control_text(shuffled)}."
@@ -153,114 +160,115 @@ def ablation_sentences(effects: pd.DataFrame, span: str = "english", alpha: floa
     return text
 
 
-def later_blocks(effects: pd.DataFrame, alpha: float = 0.05) -> str:
-    """What later blocks add to the loss after each single block, beyond what they add for matched tokens; Holm over the blocks."""
-    rows = effects[
-        (effects.kind == "one block, through later blocks") & (effects.what == "english") & (effects.control == "matched") & (effects.direction == "all")
-    ]
+def _text(row: pd.Series | None, alpha: float, holm: bool = False) -> str:
+    """A difference, with a star where its interval and its test both tell it from zero."""
+    if row is None:
+        return "–"
+    shown = row.difference_low * row.difference_high > 0 and (row.p_holm if holm else row.p) < alpha
+    return difference_text(row) + "*" * bool(shown)
+
+
+def use_table(effects: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
+    """What the lack of each span does beyond each control, all directions together: all of it, by itself, and through other blocks; also with the part along the target left in."""
+    checks = [("all of the loss", "ablation", ""), ("by itself", DIRECTLY, ""), ("through other blocks", LATER, "")]
+    checks += [(f"{name}, part along the target left in", kind, ASIDE) for name, kind in (("all", "ablation"), ("through other blocks", LATER))]
+    table = {}
+    for span, name in SPANS.items():
+        for check, kind, part in checks:
+            rows = beyond(effects, f"{span}{part}", kind)
+            if rows:
+                table[f"{name} (n = {max(r.n for r in rows.values())} concepts)", check] = {label: _text(rows.get(c), alpha) for c, label in CONTROLS.items()}
+    found = pd.DataFrame.from_dict(table, orient="index", columns=list(CONTROLS.values()))
+    found.index = pd.MultiIndex.from_tuples(list(table), names=["removed", "change of log-odds (nats) beyond …"]) if table else found.index
+    return found
+
+
+def direction_table(effects: pd.DataFrame, span: str, alpha: float = 0.05) -> pd.DataFrame:
+    """What other blocks make of the lack of a span, direction by direction, beyond each control; also with the part along the target left in."""
+    rows = effects[(effects.kind == LATER) & (effects.what == span) & (effects.direction != "all")]
+    table = {}
+    for direction in dict.fromkeys(rows.direction):
+        whole, aside = (beyond(effects, f"{span}{part}", LATER, direction=direction) for part in ("", ASIDE))
+        cells = {label: _text(whole.get(c), alpha, True) for c, label in CONTROLS.items()}
+        cells |= {f"part along the target left in: {label}": _text(aside.get(c), alpha, True) for c, label in CONTROLS.items() if c in aside}
+        table[direction.replace("-", " → ")] = cells
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis(f"{SPANS[span]}: through other blocks, beyond …")
+
+
+def _told(rows: dict[str, pd.Series], alpha: float) -> str:
+    """By which controls a loss is shown."""
+    yes, no = ([CONTROLS[c] for c, row in rows.items() if harms(row, alpha) == shown] for shown in (True, False))
+    return f"beyond {' and '.join(yes)}, not beyond {' and '.join(no)}" if yes and no else "beyond every control" if yes else "beyond no control"
+
+
+def directions_of_use(effects: pd.DataFrame, span: str, sign: int = -1, alpha: float = 0.05) -> list[str]:
+    """Directions in which blocks add to the loss (or, with sign 1, make up for a part of it) beyond every control, Holm over the directions."""
+    rows = effects[(effects.kind == LATER) & (effects.what == span) & (effects.direction != "all") & effects.control.isin(CONTROLS)]
+    shown = (sign * rows.difference > 0) & (rows.difference_low * rows.difference_high > 0) & (rows.p_holm < alpha)
+    every = shown.groupby(rows.direction, sort=False).all()
+    return every.index[every].tolist()
+
+
+def uses(effects: pd.DataFrame, span: str, alpha: float = 0.05) -> list[str]:
+    """Directions in which blocks add to the loss beyond every control, and also where the part along the target is left in: its lack alone does not explain it."""
+    aside = directions_of_use(effects, f"{span}{ASIDE}", -1, alpha)
+    return [d for d in directions_of_use(effects, span, -1, alpha) if d in aside]
+
+
+def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
+    """What the checks on a span say."""
+    aside, later, later_aside = beyond(effects, f"{span}{ASIDE}"), beyond(effects, span, LATER), beyond(effects, f"{span}{ASIDE}", LATER)
+    said = []
+    if aside:
+        said.append(f"with the part along the target left in, a loss is shown {_told(aside, alpha)}")
+    if later:
+        offset = all(r.difference_low > 0 and r.p < alpha for r in later.values())
+        said.append(
+            "other blocks make up for a part of the loss, by every control; a use of what was removed is not shown"
+            if offset
+            else f"other blocks add to the loss {_told(later, alpha)}"
+        )
+    if later_aside:
+        said.append(f"to that of the part beside the target they add {_told(later_aside, alpha)}")
+    worse, better = (directions_of_use(effects, span, sign, alpha) for sign in (-1, 1))
+    ways = ((worse, "they add to the loss beyond every control in"), (better, "they make up for a part of it in"))
+    if by := [f"{what} {', '.join(d.replace('-', ' → ') for d in found)}" for found, what in ways if found]:
+        said.append(" and ".join(by))
+    if worse:
+        used = uses(effects, span, alpha)
+        where = "in none of these" if not used else "in each of these" if used == worse else f"of these in {', '.join(d.replace('-', ' → ') for d in used)}"
+        said.append(f"also with the part along the target left in: {where}")
+    return f"{SPANS[span][0].upper()}{SPANS[span][1:]}: {'; '.join(said)}." if said else ""
+
+
+def use_sentences(effects: pd.DataFrame, alpha: float = 0.05) -> str:
+    """Whether other blocks use what was removed, or the target merely shares a direction with it: the verdicts on :func:`use_table` and :func:`direction_table`, a line a span."""
+    return "\n".join(f"* {said}" for span in SPANS if (said := _use(effects, span, alpha)))
+
+
+def block_sentences(effects: pd.DataFrame, layer: int, control: str = "equal removal", alpha: float = 0.05) -> str:
+    """English removed after a single block: what later blocks add to the loss, beyond what they add for the control; Holm over the blocks."""
+    kinds = ("one block", "one block, directly", "one block, through later blocks")
+    whole, direct, later = (effect_row(effects, kind=k, what="english", control=control, layer=layer) for k in kinds)
+    if later is None:
+        return "No item has English forms."
+    name = f"directions of {CONTROLS[control]}" if control != "matched" else CONTROLS[control]
+    text = (
+        f"Removed after block {layer + 1} alone, English costs {mean_text(whole)} nats ({difference_text(whole)} beyond {name}). With later blocks held fast it would be {mean_text(direct)} "
+        f"({difference_text(direct)} beyond them); later blocks add {mean_text(later)}."
+    )
+    rows = effects[(effects.kind == kinds[2]) & (effects.what == "english") & (effects.control == control) & (effects.direction == "all")]
     rows = rows[rows.layer < rows.layer.max()].sort_values("layer")  # nothing follows the last
     if rows.empty:
-        return ""
+        return text
     p = holm(rows.p.to_numpy())
     each = "; ".join(f"after {int(r.layer) + 1} {difference_text(r)}{'' if q < alpha else ' (n.s.)'}" for (_, r), q in zip(rows.iterrows(), p))
     more, less = ([str(int(la) + 1) for la, d, q in zip(rows.layer, rows.difference, p) if q < alpha and sign * d > 0] for sign in (-1, 1))
     said = [f"they add to the loss after {', '.join(more)}"] * bool(more) + [f"they make up for a part of it after {', '.join(less)}"] * bool(less)
     return (
-        f"What later blocks add, beyond what they add for matched tokens, block by block (n = {int(rows.n.min())} concepts, Holm over the blocks): {each}. "
-        f"So {' and '.join(said) if said else 'that they use what was removed is not shown'}; the null is matched tokens, not directions of the same geometry."
+        f"{text} What they add beyond what they add for {name}, block by block (n = {int(rows.n.min())} concepts, Holm over the blocks): {each}. "
+        f"So {' and '.join(said) if said else 'that they use what was removed is not shown'}."
     )
-
-
-def use_sentences(effects: pd.DataFrame, layer: int, alpha: float = 0.05) -> str:
-    """Whether later blocks use what was removed, or the target merely shares a direction with it."""
-    whole, direct, later = (
-        effect_row(effects, kind=k, what="english", control="matched", layer=layer)
-        for k in ("one block", "one block, directly", "one block, through later blocks")
-    )
-    parts = [said for span in SPANS if (said := _use(effects, span, alpha))]
-    if later is not None:
-        parts.append(
-            f"Taken out after block {layer + 1} alone, English costs {mean_text(whole)} ({difference_text(whole)} beyond matched tokens). Held fast, later blocks would leave {mean_text(direct)} of it "
-            f"({difference_text(direct)} beyond controls); they add {mean_text(later)}. {later_blocks(effects)}"
-        )
-    return "\n\n".join(parts)
-
-
-def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
-    """Two checks on a span: beside its part along the target, and beyond what its lack does by itself."""
-    said, name = [], SPANS[span]
-    beside = effect_row(effects, kind="ablation", what=f"{span} beside target", control="matched")
-    if beside is not None:
-        end = "so what is not shared with the target matters too" if harms(beside, alpha) else "which is not distinguished from what any other word does"
-        said.append(
-            f"With the part along the target left in, {name} do {mean_text(beside)} and matched tokens {control_text(beside)}: a difference of {difference_text(beside)} "
-            f"({p_value(beside.p)}, n = {beside.n}), {end}."
-        )
-    if told := through_later(effects, span):
-        direct, rest = ([r[i] for r in told.values()] for i in (0, 1))
-        lost = " and ".join(f"{difference_text(r)} beyond {c}" for c, r in zip(told, direct))
-        shown, offset = sum(harms(r, alpha) for r in rest), all(r.difference_low > 0 and r.p < alpha for r in rest)
-        by = ", by both controls" if len(told) > 1 else ""
-        end = (
-            f"so blocks use what was removed{by}"
-            if shown == len(told)
-            else "so that blocks use what was removed is shown by one control and not by the other"
-            if shown
-            else f"so other blocks make up for a part of the loss{by}; a use of what was removed is not shown"
-            if offset
-            else "so a use by other blocks is not shown"
-        )
-        said.append(
-            f"By itself, with all blocks held at what they wrote before, the lack changes it by {lost}. What the blocks make of the lack is {_added(told)}, {end}."
-        )
-    if (rest := effect_row(effects, kind=LATER, what=f"{span} beside target", control="matched")) is not None:
-        said.append(f"Of the lack of the part beside the target alone they make {difference_text(rest)} beyond matched tokens ({p_value(rest.p)}).")
-    return " ".join([*said, *filter(None, [_by_direction(effects, span, alpha)])])
-
-
-def directions_of_use(effects: pd.DataFrame, span: str, sign: int = -1, alpha: float = 0.05) -> list[str]:
-    """Directions in which blocks add to the loss (or, with sign 1, make up for a part of it) by both controls, Holm over the directions."""
-    rows = effects[(effects.kind == LATER) & (effects.what == span) & (effects.direction != "all") & effects.control.isin(["matched", "transplanted"])]
-    shown = rows[(sign * rows.difference > 0) & (rows.difference_low * rows.difference_high > 0) & (rows.p_holm < alpha)]
-    return [d for d in dict.fromkeys(rows.direction) if (shown.direction == d).sum() == 2]
-
-
-def _by_direction(effects: pd.DataFrame, span: str, alpha: float) -> str:
-    """What blocks make of the lack, direction by direction; "" if nothing is shown in any."""
-    worse, better = (directions_of_use(effects, span, sign, alpha) for sign in (-1, 1))
-    if not (worse or better):
-        return ""
-    beside = effects[(effects.kind == LATER) & (effects.what == f"{span} beside target") & (effects.control == "matched")].set_index("direction")
-
-    def named(directions: list[str]) -> str:
-        rows = [effect_row(effects, kind=LATER, what=span, control="transplanted", direction=d) for d in directions]
-        return ", ".join(f"{r.direction.replace('-', ' → ')} ({difference_text(r)})" for r in rows)
-
-    said = [f"they add to the loss in {named(worse)}"] * bool(worse) + [f"they make up for a part of it in {named(better)}"] * bool(better)
-    text = f"**By direction** (both controls, Holm over the directions; difference beyond the same geometry), {' and '.join(said)}."
-    if each := [f"{difference_text(beside.loc[d])} (Holm {p_value(beside.p_holm[d])}) in {d.replace('-', ' → ')}" for d in worse if d in beside.index]:
-        text += f" Where they add to it: the same with the part along the target left in is, beyond matched tokens, {', '.join(each)}."
-    return text
-
-
-def uses(effects: pd.DataFrame, span: str, alpha: float = 0.05) -> list[str]:
-    """Directions in which blocks add to the loss by both controls, and also where the part along the target is left in: its lack alone does not explain it."""
-    beside = effects[(effects.kind == LATER) & (effects.what == f"{span} beside target") & (effects.control == "matched")].set_index("direction")
-    return [d for d in directions_of_use(effects, span, -1, alpha) if d in beside.index and beside.difference_high[d] < 0 and beside.p_holm[d] < alpha]
-
-
-def through_later(effects: pd.DataFrame, span: str) -> dict[str, tuple[pd.Series, pd.Series]]:
-    """What the lack of a span does by itself, and what blocks make of it, by control."""
-    found = {}
-    for control, name in (("matched", "matched tokens"), ("transplanted", "directions of the same geometry")):
-        rows = tuple(effect_row(effects, kind=kind, what=span, control=control) for kind in (DIRECTLY, LATER))
-        if all(row is not None for row in rows):
-            found[name] = rows
-    return found
-
-
-def _added(told: dict[str, tuple[pd.Series, pd.Series]]) -> str:
-    return " and ".join(f"{difference_text(rest)} beyond {control} ({p_value(rest.p)})" for control, (_, rest) in told.items())
 
 
 def reach_sentences(effects: pd.DataFrame) -> str:
@@ -372,34 +380,15 @@ def steering_sentences(effects: pd.DataFrame, shares: pd.DataFrame) -> str:
     return text + (": pushed hard along a pivot, it says the pivot." if english.low > 0.1 else ".")
 
 
-def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame) -> str:
+def second_half_sentences(effects: pd.DataFrame, crossings: pd.DataFrame, alpha: float = 0.05) -> str:
     """What the interventions say together; one model."""
-    matched, exact, beside = (
-        effect_row(effects, kind="ablation", what=what, control=c)
-        for what, c in (("english", "matched"), ("english", "transplanted"), ("english beside target", "matched"))
-    )
     parts = []
-    if matched is not None and exact is not None:
-        told = []
-        for span, name in SPANS.items():
-            rows = [effect_row(effects, kind="ablation", what=span, control="matched"), *_others(effects, span)[0]]
-            if len(rows) == 3 and rows[0] is not None:
-                costs = f"{difference_text(rows[0])} nats beyond matched tokens, {difference_text(rows[1])} beyond directions of the same geometry"
-                told.append(
-                    f"{name} {costs}, {difference_text(rows[2])} with the part along the target left in ({p_value(rows[2].p)}, n = {rows[0].n} concepts)"
-                )
-        used = "; ".join(f"{name} {_added(rows)}" for span, name in SPANS.items() if (rows := through_later(effects, span)))
-        parts.append(
-            "**Removed,** pivots change the target's log-odds"
-            + (f": {'; '.join(told)}. " if told else f" by {difference_text(matched)} nats beyond matched tokens. ")
-            + (
-                "What lies beside the target's direction matters too."
-                if harms(beside)
-                else "That what lies beside the target's direction matters is not shown."
+    for span, name in SPANS.items():
+        if rows := beyond(effects, span):
+            costs = ", ".join(f"{difference_text(row)} beyond {CONTROLS[control]}" for control, row in rows.items())
+            parts.append(
+                f"**Removed,** {name} change the target's log-odds by {costs} (nats; n = {max(r.n for r in rows.values())} concepts). {_use(effects, span, alpha)}"
             )
-            + (f" What is not lost by itself, but made of the lack by other blocks: {used}." if used else "")
-            + "".join(f" {said}" for said in [_by_direction(effects, "english", 0.05)] if said)
-        )
     both = crossings[crossings.kind == "both"].set_index("measure")
     if len(both) and np.isfinite(both.layer["concept − language"]):
         order = both.loc["concept − language"]
@@ -433,31 +422,30 @@ def known_sentences(effects: pd.DataFrame, items: pd.DataFrame) -> str:
     row = effect_row(effects, kind="ablation", what="english", control="matched")
     if row is None:
         return "In the known-corpus model no item has an English token to take out."
-    others, told = _others(effects, "english")
-    held = harms(row) and all(map(harms, others))
+    rows = beyond(effects, "english")
+    held = all(map(harms, [*rows.values(), *beyond(effects, f"english{ASIDE}").values()]))
     return (
         f"In the known-corpus model ({items.concept_id.nunique()} concepts; {items.correct.mean():.1%} of the first tokens right), English tokens change the target's log-odds by {mean_text(row)} and matched ones by "
         f"{control_text(row)}: {difference_text(row)} ({p_value(row.p)}, n = {row.n} concepts with an English token that is a word). "
-        + (f"By other controls: {told}. " if told else "")
+        + _known_controls(effects, "english")
         + ("So something depends on English here." if held else "So a use of English beyond what it shares with the target is not shown here.")
         + _known_others(effects)
         + f" Where {items.correct.mean():.1%} of the answers are right, {'little' if items.correct.mean() < 0.2 else 'something'} can be broken."
     )
 
 
-def _others(effects: pd.DataFrame, span: str) -> tuple[list[pd.Series], str]:
-    """A span beside its other controls: the rows that are there, and the same in words."""
-    found = [(text, effect_row(effects, kind="ablation", what=f"{span}{what}", control=c)) for text, what, c in OTHERS]
-    found = [(text, row) for text, row in found if row is not None]
-    return [row for _, row in found], "; ".join(f"{text} {difference_text(row)} ({p_value(row.p)})" for text, row in found)
+def _known_controls(effects: pd.DataFrame, span: str) -> str:
+    """A span beyond the other controls, and beyond each with its part along the target left in."""
+    rows = [(CONTROLS[c], row) for c, row in beyond(effects, span).items() if c != "matched"]
+    rows += [(f"{CONTROLS[c]}, with the part along the target left in,", row) for c, row in beyond(effects, f"{span}{ASIDE}").items()]
+    return f"Beyond {'; beyond '.join(f'{name} {difference_text(row)} ({p_value(row.p)})' for name, row in rows)}. " if rows else ""
 
 
 def _known_others(effects: pd.DataFrame) -> str:
     discovered = effect_row(effects, kind="ablation", what="discovered", control="matched")
     best = best_dose(effects)
     text = (
-        f" Discovered pivots: {difference_text(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n}"
-        + (f"; {told})." if (told := _others(effects, "discovered")[1]) else ").")
+        f" Discovered pivots: {difference_text(discovered)} beyond matched tokens ({p_value(discovered.p)}, n = {discovered.n}). {_known_controls(effects, 'discovered')}".rstrip()
         if discovered is not None
         else ""
     )
