@@ -605,7 +605,7 @@ figures.save(fig, "06_later_blocks", own[own.kind.str.startswith("one block")], 
 # they make up for a part of it. Bands are 95 % intervals over concepts.
 
 # %%
-drawn = own[(own.kind == "one block, through later blocks") & (own.what == "english") & (own.direction != "all")]
+drawn = own[(own.kind == "one block, through later blocks") & (own.what == "english") & (own.direction != "all") & (own.control == "equal removal")]
 if len(drawn):
     fig, axes = figures_interventions.blocks_by_target(own)
     figures.save(fig, "06_later_blocks_by_target", drawn, profile, model)
