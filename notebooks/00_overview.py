@@ -170,7 +170,10 @@ display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(mode
 # %%
 larger = report_transfer.larger_runs(["variations", "long", "smollm2"])
 tables = [store.read(f"transfer_{name}") for name in ("contrasts", "replication", "spelling")]
-display(Markdown(report_transfer.conclusion(tables[0], larger, *tables[1:], store.read("transfer"))))
+display(Markdown(report_transfer.conclusion(tables[0], larger, *tables[1:], store.read("transfer"), brief=True)))
+
+# %% [markdown]
+# Notebook 05 concludes at greater length: the paper's own pivots, documents chosen in other ways, the variations, and what each costs.
 
 # %% [markdown]
 # ### An experiment: words that were never allowed to meet (notebook 06)

@@ -25,6 +25,7 @@ def table_of(**effects):
 def test_the_conclusion_follows_the_tables(effects, claim, against_mixed):
     _, contrasts = table_of(**effects)
     text = report_transfer.conclusion(contrasts, {})
+    assert set(report_transfer.conclusion(contrasts, {}, brief=True).splitlines()) < set(text.splitlines())
     assert "Against documents drawn from all" not in text and "Both" not in report_transfer.conclusion(contrasts[contrasts.arm != "pivot_paper"], {})
     assert claim in text and against_mixed in text and "30 concepts, 3 seeds" in text
     verdict = report_transfer.verdict(contrasts)

@@ -436,6 +436,7 @@ def conclusion(
     again: pd.DataFrame | None = None,
     spelled: pd.DataFrame | None = None,
     transfer: pd.DataFrame | None = None,
+    brief: bool = False,
     alpha: float = 0.05,
 ) -> str:
     """What becomes of the claim in the paper's title.
@@ -446,6 +447,7 @@ def conclusion(
         again: of ``followup.replicated``.
         spelled: of ``followup.by_spelling``.
         transfer: the table of that name.
+        brief: without the other arms, and what the variations found.
     """
     main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
     key = ("pivot_npmi", "matched")
@@ -468,6 +470,27 @@ def conclusion(
         parts = [_in_short(again, transfer, alpha), said, led, _limits(again, alpha)]  # the replication's verdict is that of its own seeds
     if spelled is not None:
         parts.append(spelling_sentence(spelled))
+    if not brief:
+        parts += _other_arms(contrasts, main, transfer, alpha)
+    for name, table in larger.items():
+        other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
+        if len(other):
+            before = row.estimate if again is None or (own := claim_rows(again)).empty else own.estimate.iloc[-1]
+            otherwise = other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before)
+            parts.append(
+                f"{'**Another run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast ({p_value(other.iloc[0].p)}, "
+                f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
+            )
+        elif brief:
+            parts.append(poorest_sentence(contrasts, table))
+        else:
+            parts += [variation_sentences(table, again), poorest_sentence(contrasts, table), against_base(table, name)]
+    return "\n".join(f"* {p}" for p in parts if p)
+
+
+def _other_arms(contrasts: pd.DataFrame, main: pd.DataFrame, transfer: pd.DataFrame | None, alpha: float) -> list[str]:
+    """What the claim's arm costs, and how the other arms do; ``main`` has the fixed contrasts by arm and reference."""
+    parts = []
     if transfer is not None:
         parts.append(_claim_cost(transfer))
     if ("pivot_paper", "matched_paper") in main.index:
@@ -488,15 +511,4 @@ def conclusion(
     if drawn:
         parts.append(f"Against documents drawn from all, sources and languages left free, and not among the fixed tests: {', '.join(drawn)}.")
     parts.append(against_base(contrasts))
-    for name, table in larger.items():
-        other = table[(table.split == "heldout") & (table.outcome == "log_ratio") & (table.arm == "pivot_npmi") & (table.reference == "matched")]
-        if len(other):
-            before = row.estimate if again is None or (own := claim_rows(again)).empty else own.estimate.iloc[-1]
-            otherwise = other.p.iloc[0] < alpha and np.sign(other.estimate.iloc[0]) != np.sign(before)
-            parts.append(
-                f"{'**Another run says otherwise.** ' if otherwise else ''}The run `{name}` has {_contrast(other.iloc[0])} for the same contrast ({p_value(other.iloc[0].p)}, "
-                f"{other.iloc[0].n} concepts, {other.iloc[0].n_seeds} seeds)."
-            )
-        else:
-            parts += [variation_sentences(table, again), poorest_sentence(contrasts, table), against_base(table, name)]
-    return "\n".join(f"* {p}" for p in parts if p)
+    return parts
