@@ -527,7 +527,8 @@ display(shown, Markdown(f"{text} The pivot layers are blocks {plans[model].first
 #   one of the nearest there are; this control does not;
 # - **as much removed:** directions constructed in the same way, but with exactly the pivots' products also with the item's states after each of the
 #   blocks. A state that holds the English word has more along that word's direction than along another concept's, and loses more when it is removed.
-#   These directions take exactly as much out of each state as the pivots do, and only the content of what is taken differs;
+#   What these directions take out of each state is exactly as long as what the pivots take out, and leans on the target and the states exactly as
+#   much; only the rest of its content is another concept's;
 # - **another concept's pivots,** not matched: the usual control, to see what matching changes.
 #
 # A difference counts where both its interval over concepts and the test by sign flips say so.

@@ -10,8 +10,8 @@ therefore no control. Four kinds stand beside the pivots:
     built directions with exactly the pivots' cosines to the target and among themselves, but with what is left beside the target
     taken from tokens of other concepts. They are no tokens of the vocabulary.
 ``equal removal``
-    built in the same way, but with exactly the pivots' products also with the item's states: they take as much out of each of them as the
-    pivots do, and what they take out differs in its content alone. A state that holds the pivot loses less along any other direction, so
+    built in the same way, but with exactly the pivots' products also with the item's states: what they take out of each of them is as long
+    as what the pivots take out, and differs in its content alone. A state that holds the pivot loses less along any other direction, so
     without this control a greater loss may say no more than that more was taken.
 ``shuffled``
     another concept's pivots as they are, not matched on the cosine: the usual control.
