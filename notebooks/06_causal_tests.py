@@ -11,7 +11,7 @@
 #     name: python3
 #   stage:
 #     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behaviors, behavior_shares, attribution, delta_auc, correlation, known_correlation, transfer_replication]
-#     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
+#     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, later_by_spelling, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 
 # %% [markdown]
@@ -551,7 +551,8 @@ report_interventions.balance_text(balance[(balance.model == model) & ((balance.c
 
 # %%
 settings = {"n_resamples": n_resamples, "seed": seed}
-found = effects.effects(effects.item_table(ablations), n_permutations=n_permutations_groups, **settings)
+items = effects.item_table(ablations)
+found = effects.effects(items, n_permutations=n_permutations_groups, **settings)
 own = found[found.model == model]
 fig, axes = figures_interventions.ablation(own)
 figures.save(fig, "06_ablation", own[own.kind.str.startswith("ablation")], profile, model)
@@ -579,7 +580,9 @@ report_interventions.word_table(ablation.follow_word(main_subject, concept, test
 # 3. The span is removed after a single block, and the drop is split in the same way. After the last block nothing follows, so there the part of later
 #    blocks is 0 by construction.
 #
-# The first two, beyond each kind of control (a star where the interval over concepts and the test by sign flips both say that it is not 0):
+# The first two, beyond each kind of control (a star where the interval over concepts and the test by sign flips both say that it is not 0). *By itself*
+# the target's own logit changes exactly alike beyond the controls that remove as much, since their products with it and with the states are those of
+# the pivots. What differs there is what its rivals lose:
 
 # %%
 report_interventions.use_table(own)
@@ -613,6 +616,16 @@ if len(drawn):
 
 # %%
 display(Markdown(report_interventions.block_sentences(own, plans[model].first)))
+
+# %% [markdown]
+# **Is it the spelling?** French shares its script and many words with English. Pivots that are also words of the target language were left out from the
+# start, but not those that look much like one. What other blocks make of the lack of English, for words that have at least half of their characters
+# in common with an English word of the concept and for others, beyond each control (looked at after the result; not corrected for their number):
+
+# %%
+spelled = effects.by_spelling(items, lexicon, n_permutations=n_permutations_groups, **settings)
+store.write("later_by_spelling", spelled, [lm.facts() for lm in lms.values()], ["scores", "traces", "prompts", "pivots", "lexicon", "corpus"])
+report_interventions.spelling_table(spelled[spelled.model == model])
 
 # %% [markdown]
 # ### How much, and how far
@@ -747,5 +760,5 @@ display(Markdown(report_interventions.second_half_sentences(own, crossings[cross
 #
 # **Next:** [back to the overview](00_overview.ipynb), which lists what is not yet there. Tables written here: `severance`, `checkpoint_scores`,
 # `group_means`, `hypotheses`, `hypotheses_again`, `contrasts`, `dose_response`, `group_layers`, `group_labels`, `span_balance`, `interventions`,
-# `intervention_effects`, `patch_curves`, `patch_crossings`, `steering_shares`, `claims`, `twin_scores`, `twin_tests`, `twin_power`, `twin_labels`,
-# `twin_interventions`.
+# `intervention_effects`, `later_by_spelling`, `patch_curves`, `patch_crossings`, `steering_shares`, `claims`, `twin_scores`, `twin_tests`,
+# `twin_power`, `twin_labels`, `twin_interventions`.

@@ -347,6 +347,12 @@ def test_ablations_beside_their_controls(subject, items, store):
     assert len(store.write("interventions", beside))  # it has the columns of its schema
     again = ablation.ablate_pairs(subject, items, pivots, PLAN, {"zh": ["abcdefghijkl" * 2] * 3}, store)
     pd.testing.assert_frame_equal(again, table)
+    spelled = effects.by_spelling(beside.assign(target_lang="fr"), subject.lexicon, 50, 99)
+    assert (
+        spelled.n.sum() == 5 * 11
+        and set(spelled.control) == {"matched", "transplanted", "equal removal"}
+        and effects.by_spelling(beside, subject.lexicon.assign(zh="犬")).empty
+    )
     balance = effects.balance_table(table)
     assert balance.groupby("control").covariate.nunique().to_dict() == {"matched": 7, "shuffled": 7, "transplanted": 1, "equal removal": 1}
     assert balance[balance.control == "equal removal"].difference.abs().max() < 1e-3
@@ -361,6 +367,23 @@ def test_the_part_beside_the_target_leaves_the_targets_logit_at_the_last_block(s
     rest = rest - (rest * target).sum(1, keepdim=True) * target
     state = interventions.without(interventions.spans(rest[:, None]))(answers.states[:, last + 1])
     torch.testing.assert_close((state * target).sum(1), (answers.states[:, last + 1] * target).sum(1), atol=1e-4, rtol=1e-4)
+
+
+def test_an_equal_removal_changes_the_targets_own_logit_alike(subject, items):
+    """With all blocks held, pivots and what is built to remove as much differ in what other tokens lose, not in the target's logit above the mean of all."""
+    lm, facts = subject.lm, subject.facts
+    sequences, first = interventions.answer_sequences(lm, subject.prompts["fr", "zh"][0], items.source_word.tolist()[:1], items.target_word.tolist()[:1])
+    answers, target = interventions.read_answers(lm, sequences), facts.directions[first]
+    pivots, donors = facts.directions[[300, 320]][None], facts.directions[[340, 360]][None]
+    built = {"all": torch.cat([target, answers.states[0, 1:]])[None], "target": target[None]}
+    built = {name: control_spans.transplant(pivots, kept, donors) for name, kept in built.items()}
+    bases = interventions.spans(torch.cat([pivots, built["all"], built["target"]]))[None]
+    for layer in range(lm.n_layers):
+        hidden = ablation.ablated_directly(lm, answers, bases, layer)[0]
+        logits = hidden @ lm.unembedding.T
+        own, equal, nearness = (logits[:, first[0]] - logits.mean(1)).tolist()
+        assert equal == pytest.approx(own, abs=1e-4) and abs(nearness - own) > 1e-3
+        assert (logits[0] - logits[1]).abs().max() > 1e-2
 
 
 def test_patches_follow_the_other_concept_and_language_after_the_last_block(subject, items, store):

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from .association import holm, sign_flip
+from .followup import ALIKE, script, spelling
 from .patching import CELLS
 from .stats import mean_intervals
 
-__all__ = ["item_table", "effects", "patch_curves", "crossings", "steering_shares", "balance_table"]
+__all__ = ["item_table", "effects", "by_spelling", "patch_curves", "crossings", "steering_shares", "balance_table"]
 
 ITEM = ["model", "source_lang", "target_lang", "concept_id"]
 WHAT = ["kind", "what", "layer", "last_layer", "n_directions", "dose"]
@@ -110,6 +111,29 @@ def effects(table: pd.DataFrame, n_resamples: int = 2000, n_permutations: int = 
     single = found.direction != "all"
     found.loc[single, "p_holm"] = found[single].groupby(key, dropna=False).p.transform(holm)
     return found
+
+
+def by_spelling(table: pd.DataFrame, lexicon: pd.DataFrame, n_resamples: int = 2000, n_permutations: int = 9999, seed: int = 0) -> pd.DataFrame:
+    """What blocks make of the lack of English, for words spelled like an English word of the concept and for others, into languages of its script.
+
+    Args:
+        table: of :func:`item_table`.
+        lexicon: indexed by concept_id, with a word and accepted translations for each language.
+
+    Returns:
+        model, target_lang, spelling (`alike`: at least half of the characters in common, in order, with some English word; `otherwise`), what, control, n (concepts), n_items,
+        difference (mean over concepts), low, high and p (sign flips), not corrected.
+    """
+    rows = table[(table.kind == LATER) & table.what.isin(["english", "english beside target"]) & (table.n_controls > 0)]
+    rows = rows[~rows.control.isin(["source span", "target span", "shuffled"])]
+    words = [lexicon.at[c, la] for c, la in zip(rows.concept_id, rows.target_lang)]
+    nearest = [max((spelling(e, w) for e in lexicon.at[c, "valid_en"]), default=0.0) for c, w in zip(rows.concept_id, words)]
+    rows = rows.assign(difference=rows.delta_logodds - rows.control_mean, spelling=np.where(np.array(nearest) >= ALIKE, "alike", "otherwise"))
+    found = []
+    for names, part in rows[np.array([script(w) == "Latin" for w in words], bool)].groupby(["model", "target_lang", "spelling", "what", "control"], sort=False):
+        values = part.groupby("concept_id").difference.mean().to_numpy()
+        found.append((*names, len(values), len(part), *mean_intervals(values[:, None], n_resamples, seed).ravel(), sign_flip(values, n_permutations, seed)))
+    return pd.DataFrame(found, columns=["model", "target_lang", "spelling", "what", "control", "n", "n_items", "difference", "low", "high", "p"])
 
 
 # --- patching: curves over layers ---------------------------------------------------------------------------------------

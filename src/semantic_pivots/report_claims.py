@@ -234,14 +234,15 @@ def _in_the_layers(own: dict[str, pd.DataFrame], effects: pd.DataFrame, crossing
 def _removed(effects: pd.DataFrame, span: str, alpha: float) -> str:
     """What the removal of a span does beyond its controls, in short."""
     rows = beyond(effects, span)
-    numbers = [f"{difference_text(row)} beyond {CONTROLS[control]}" for control, row in rows.items()]
+    text = f"{SPANS[span]} {', '.join(f'{difference_text(row)} beyond {CONTROLS[control]}' for control, row in rows.items())}"
     strictest = list(rows)[-1]  # the last control keeps to what the others do, and to more
-    for what, found in (("with the part along the target left in", beyond(effects, f"{span}{ASIDE}")), ("through other blocks", beyond(effects, span, LATER))):
-        numbers += [f"{difference_text(found[strictest])} {what}"] if strictest in found else []
+    parts = (("with the part along the target left in", beyond(effects, f"{span}{ASIDE}")), ("through other blocks", beyond(effects, span, LATER)))
+    if last := [f"{difference_text(found[strictest])} {what}" for what, found in parts if strictest in found]:
+        text += f"; beyond this last also {', '.join(last)}"
     for sign, what in ((-1, "a loss"), (1, "a gain")):
         if shown := directions_of_use(effects, span, sign, alpha):
-            numbers[-1] += f", {what} in {', '.join(d.replace('-', ' → ') for d in shown)}"
-    return f"{SPANS[span]} {', '.join(numbers)} (nats, n = {max(row.n for row in rows.values())} concepts)"
+            text += f", {what} beyond every control in {', '.join(d.replace('-', ' → ') for d in shown)}"
+    return f"{text} (nats, n = {max(row.n for row in rows.values())} concepts)"
 
 
 def _training(own: dict[str, pd.DataFrame], alpha: float) -> list[tuple]:

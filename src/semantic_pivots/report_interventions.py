@@ -8,6 +8,7 @@ import pandas as pd
 from .association import holm
 from .effects import DIRECTLY, LATER
 from .report import interval, p_value, short_name
+from .task import LANGUAGES
 
 __all__ = [
     "pivot_sentence",
@@ -17,6 +18,7 @@ __all__ = [
     "use_table",
     "direction_table",
     "use_sentences",
+    "spelling_table",
     "block_sentences",
     "reach_sentences",
     "word_table",
@@ -218,7 +220,12 @@ def uses(effects: pd.DataFrame, span: str, alpha: float = 0.05) -> list[str]:
 def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
     """What the checks on a span say."""
     aside, later, later_aside = beyond(effects, f"{span}{ASIDE}"), beyond(effects, span, LATER), beyond(effects, f"{span}{ASIDE}", LATER)
-    said = []
+    said, own = [], beyond(effects, span, DIRECTLY).get("equal removal")
+    if own is not None and own.difference_low > 0 and own.p < alpha:
+        # the pivots' and the controls' products with the state and the target are the same, so the target's own logit changes alike
+        said.append(
+            f"by itself their lack costs less than an equally large one ({difference_text(own)}): the target's logit falls alike by construction, so its rivals lose more, and the pivots are among them"
+        )
     if aside:
         said.append(f"with the part along the target left in, a loss is shown {_told(aside, alpha)}")
     if later:
@@ -244,6 +251,18 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
 def use_sentences(effects: pd.DataFrame, alpha: float = 0.05) -> str:
     """Whether other blocks use what was removed, or the target merely shares a direction with it: the verdicts on :func:`use_table` and :func:`direction_table`, a line a span."""
     return "\n".join(f"* {said}" for span in SPANS if (said := _use(effects, span, alpha)))
+
+
+def spelling_table(spelled: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
+    """:func:`.effects.by_spelling` for reading; a star where the interval and the test both tell a difference from zero."""
+    names = {"alike": "spelled like an English word", "otherwise": "spelled otherwise"}
+    cells = [f"{interval(r.difference, r.low, r.high, 2)}{'*' * bool(r.low * r.high > 0 and r.p < alpha)}" for r in spelled.itertuples()]
+    part = np.where(spelled.what.str.endswith(ASIDE), "part along the target left in", "all of the span")
+    rows = spelled.assign(
+        cell=cells, part=part, beyond=spelled.control.map(CONTROLS), words=spelled.spelling.map(names), into=spelled.target_lang.map(LANGUAGES)
+    )
+    table = rows.pivot_table(index=["into", "words", "n"], columns=["part", "beyond"], values="cell", aggfunc="first", sort=False)
+    return table.rename_axis(index={"n": "concepts"}, columns={"part": "", "beyond": "beyond …"})
 
 
 def block_sentences(effects: pd.DataFrame, layer: int, control: str = "equal removal", alpha: float = 0.05) -> str:
