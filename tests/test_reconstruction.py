@@ -253,6 +253,44 @@ def test_meetings_are_counted_exactly_and_a_pool_without_them_has_none():
     assert funnel.documents.tolist() == [200, 100, pool.sum()] and funnel.tokens.tolist() == [600, 300, 3 * pool.sum()]
 
 
+def test_placebo_words_are_as_many_as_the_pivots_in_each_language_and_as_frequent():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"lang": random.choice(["en", "fr"], 4000), "n_docs": np.exp(random.uniform(3, 8, 4000)).astype(int)})
+    may, pivots = random.random(4000) < 0.8, np.zeros(4000, bool)
+    pivots[random.choice(np.flatnonzero(may & (table.n_docs > 200)), 300, replace=False)] = True
+    drawn = [reconstruction.placebo_words(table, pivots, may, seed) for seed in (0, 0, 1)]
+    assert np.array_equal(*drawn[:2]) and not np.array_equal(*drawn[1:])
+    for words in drawn:
+        assert not (words & (pivots | ~may)).any()
+        for la in ("en", "fr"):
+            own, other = (np.sort(np.log(table.n_docs[w & (table.lang == la)])) for w in (pivots, words))
+            assert len(own) == len(other) and np.abs(own - other).max() < 0.2
+    with pytest.raises(ValueError, match="en: only .* words can stand in for"):
+        reconstruction.placebo_words(table, pivots, pivots, 0)
+
+
+def test_placebo_arms_are_chosen_anew_for_every_seed(setting):
+    documents, scores, pool = setting
+
+    def placebo(seed):
+        value = np.random.default_rng(seed).random(len(documents))
+        return {"pivot_placebo": value, "share_placebo": value}
+
+    names = ["pivot_placebo", "matched_placebo", "pivot_npmi"]
+    first, second = arms.draw_arms(names, documents, scores, pool, 20_000, 7, 2, placebo)
+    assert np.array_equal(first["pivot_npmi"], second["pivot_npmi"]) and not set(first["matched_placebo"]) & set(first["pivot_placebo"])
+    for seed, drawn in ((7, first), (8, second)):
+        value = placebo(seed)["pivot_placebo"]
+        assert value[drawn["pivot_placebo"]].mean() > value[pool].mean() + 0.2
+    assert comparison.matched_name("pivot_placebo") == "matched_placebo"
+    with pytest.raises(ValueError, match="unknown arm 'pivot_placebo'"):
+        arms.draw_arms(names, documents, scores, pool, 20_000, 7, 1)
+    by_lang = np.zeros((len(documents), 4), int)
+    by_lang[:, 0] = documents.n_tokens
+    table = arms.composition(first, documents, by_lang, scores.assign(**placebo(7))).set_index("arm")
+    assert table.pivots_placebo["pivot_placebo"] > table.pivots_placebo["pivot_npmi"]
+
+
 def test_composition_and_overlap(setting):
     documents, scores, pool = setting
     chosen = arms.select_arms(["random", "pivot_npmi"], documents, scores, pool, 20_000, 7)

@@ -15,13 +15,14 @@ matched        drawn like `pivot_npmi` in languages, source and length, but not 
 
 Variations, to find out why an arm does as it does: `pivot_mixed` (as pivot_npmi, of documents with two languages or more), `pivot_english`
 (English pivots alone), `pivot_content` (pivots that are words of the lexicon), `pivot_sharp` (a quarter of the pivots), `pivot_soft` (drawn with a chance that
-rises with the share). `matched_X` is drawn like `pivot_X`.
+rises with the share), `pivot_placebo` (words that are no pivots, of the same languages and frequency, drawn anew for every seed). `matched_X` is drawn like
+`pivot_X`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from scipy import sparse
 from .cooccurrence import list_shards, pair_counts, shard_incidence
 from .matching import Matcher, Vocabulary
 from .mixture import CODES
-from .reconstruction import GraphSettings, by_length, pivot_share, pivot_words
+from .reconstruction import GraphSettings, by_length, pivot_share, pivot_words, placebo_words
 from .words import WordIndex
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "meeting_counts",
     "of_concepts",
     "document_scores",
+    "placebo_scores",
     "take",
     "draw_matched",
     "select_arms",
@@ -51,7 +53,7 @@ __all__ = [
 __all__ += ["pool_funnel"]
 
 ARMS = ("none", "random", "matched", "matched_paper", "bilingual", "direct", "pivot_paper", "pivot_npmi", "anti_pivot")
-VARIATIONS = ("pivot_mixed", "pivot_english", "pivot_content", "pivot_sharp", "pivot_soft")
+VARIATIONS = ("pivot_mixed", "pivot_english", "pivot_content", "pivot_sharp", "pivot_soft", "pivot_placebo")
 LOOK_AHEAD = 2000  # documents that are tried for the last tokens of a budget
 
 
@@ -143,6 +145,14 @@ def document_scores(
     scores["direct"] = by_length(direct / np.maximum(1, count), count, pool & (direct > 0))
     scores.loc[direct == 0, "direct"] = -np.inf
     return scores.assign(n_words=count, share_paper=shares["paper"], share_npmi=shares["npmi"]), sets
+
+
+def placebo_scores(
+    index: WordIndex, table: pd.DataFrame, pivots: np.ndarray, may: np.ndarray, blind: np.ndarray, pool: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """The scores of `pivot_placebo` for one seed, and the share of its words, as columns for :func:`document_scores`' table (:func:`.reconstruction.placebo_words`)."""
+    share, count = pivot_share(index, placebo_words(table, pivots, may & ~blind, seed), blind)
+    return {"pivot_placebo": by_length(share, count, pool), "share_placebo": share}
 
 
 # --- arms -------------------------------------------------------------------------------------------------------------
@@ -252,10 +262,22 @@ def select_arms(names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFr
 
 
 def draw_arms(
-    names: Sequence[str], documents: pd.DataFrame, scores: pd.DataFrame, pool: np.ndarray, budget: int, seed: int, n: int
+    names: Sequence[str],
+    documents: pd.DataFrame,
+    scores: pd.DataFrame,
+    pool: np.ndarray,
+    budget: int,
+    seed: int,
+    n: int,
+    placebo: Callable[[int], dict[str, np.ndarray]] | None = None,
 ) -> list[dict[str, np.ndarray]]:
-    """:func:`select_arms` for every seed of training: arms that are drawn are drawn anew, so that a difference of arms holds the chance of the draw too."""
-    return [select_arms(names, documents, scores, pool, budget, seed + i) for i in range(n)]
+    """:func:`select_arms` for every seed of training: arms that are drawn are drawn anew, so that a difference of arms holds the chance of the draw too.
+
+    Args:
+        placebo: :func:`placebo_scores` of a seed; asked only where an arm needs it.
+    """
+    asked = placebo is not None and any(_matched_to(name) == "pivot_placebo" for name in names)
+    return [select_arms(names, documents, scores.assign(**placebo(seed + i)) if asked else scores, pool, budget, seed + i) for i in range(n)]
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -283,7 +305,7 @@ def composition(arms: dict[str, np.ndarray], documents: pd.DataFrame, by_lang: n
 
     Returns:
         arm, documents, tokens, tokens_median, share_en … share_ja (of tokens), share_mixed (tokens in documents of several languages), n_sources, top_source,
-        top_source_share, pivots_paper and pivots_npmi (mean share among a document's words).
+        top_source_share, pivots_paper and pivots_npmi (mean share among a document's words; pivots_placebo too where ``scores`` has it).
     """
     rows = []
     for name, chosen in arms.items():
@@ -295,7 +317,7 @@ def composition(arms: dict[str, np.ndarray], documents: pd.DataFrame, by_lang: n
             | {f"share_{la}": share for la, share in zip(CODES, langs)}
             | {"share_mixed": size[part.langs.str.contains("+", regex=False)].sum() / total, "n_sources": len(sources)}
             | {"top_source": sources.idxmax(), "top_source_share": sources.max() / total}
-            | {f"pivots_{k}": float(np.nanmean(scores[f"share_{k}"].to_numpy()[chosen])) for k in ("paper", "npmi")}
+            | {f"pivots_{k}": float(np.nanmean(scores[f"share_{k}"].to_numpy()[chosen])) for k in ("paper", "npmi", "placebo") if f"share_{k}" in scores}
         )
     return pd.DataFrame(rows)
 

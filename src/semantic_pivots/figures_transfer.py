@@ -23,7 +23,7 @@ ARM_STYLE = {
 NAMES = {
     "none": "no further training", "random": "random", "matched": "matched to our pivots", "matched_paper": "matched to the paper's pivots", "bilingual": "mixed documents",
     "direct": "translations meet", "pivot_paper": "the paper's pivots", "pivot_npmi": "our pivots", "anti_pivot": "few pivots", "pivot_mixed": "pivots, mixed documents",
-    "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn",
+    "pivot_english": "pivots, English", "pivot_content": "pivots, lexicon words", "pivot_sharp": "pivots, a quarter", "pivot_soft": "pivots, drawn", "pivot_placebo": "words that are no pivots",
 }  # fmt: skip
 OUTCOME_NAMES = {
     "log_ratio": "log-ratio (nats)",

@@ -35,7 +35,7 @@ from .task import LANGUAGES
 from .words import WordIndex
 
 __all__ = ["GraphSettings", "read_documents_table", "token_counts", "blind_words", "source_share", "eligible", "centrality", "pivot_words", "linked_words"]
-__all__ += ["pivot_share", "by_length", "near_duplicates", "word_pos"]
+__all__ += ["placebo_words", "pivot_share", "by_length", "near_duplicates", "word_pos"]
 
 BLOCK = 2048  # words whose links are held in memory at a time
 CODES = tuple(LANGUAGES)
@@ -202,6 +202,35 @@ def pivot_words(table: pd.DataFrame, kind: str, n_pivots: int, langs: Sequence[s
         chosen[order[value[order] > 0]] = True
     if not chosen.any():
         raise ValueError(f"no word has a link {'to a word of another language' if kind == 'npmi' else ''} in this corpus, so there are no pivots")
+    return chosen
+
+
+def placebo_words(table: pd.DataFrame, pivots: np.ndarray, may: np.ndarray, seed: int, nearest: int = 10) -> np.ndarray:
+    """As many words that are no pivots, of the same languages and stand in about as many documents: the control for choosing by any words at all.
+
+    For each pivot, in random order, one of the ``nearest`` words that are left is drawn, by the ratio of documents.
+
+    Args:
+        table: of :func:`centrality`.
+        pivots: the pivot set, bool [word].
+        may: words that could have been pivots but for their links (:func:`eligible`, and not blind), bool [word].
+
+    Returns:
+        bool [word].
+
+    Raises:
+        ValueError: if a language has fewer such words than pivots.
+    """
+    random, chosen, frequency = np.random.default_rng(seed), np.zeros(len(table), bool), np.log(np.maximum(1, table.n_docs.to_numpy(float)))
+    for la, rows in table.groupby("lang").indices.items():
+        own, left = rows[pivots[rows]], rows[may[rows] & ~pivots[rows]]
+        if len(left) < len(own):
+            raise ValueError(f"{la}: only {len(left)} words can stand in for {len(own)} pivots")
+        for pivot in random.permutation(own):
+            apart = np.abs(frequency[left] - frequency[pivot])
+            pick = random.choice(np.argpartition(apart, min(nearest, len(left)) - 1)[:nearest])
+            chosen[left[pick]] = True
+            left = np.delete(left, pick)
     return chosen
 
 

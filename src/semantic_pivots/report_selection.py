@@ -55,8 +55,8 @@ def composition_table(composition: pd.DataFrame) -> pd.DataFrame:
     names = {"documents": "documents", "tokens": "tokens", "tokens_median": "tokens of a document, median"}
     names |= {f"share_{la}": f"share of {name}" for la, name in LANGUAGES.items()}
     names |= {"share_mixed": "in documents of several languages", "n_sources": "sources", "top_source": "largest source", "top_source_share": "its share"}
-    names |= {"pivots_npmi": "our pivots among the words", "pivots_paper": "the paper's pivots among the words"}
-    shown = composition.set_index(composition.arm.map(arm_name))[list(names)].rename(columns=names)
+    names |= {"pivots_npmi": "our pivots among the words", "pivots_paper": "the paper's pivots among the words", "pivots_placebo": "words that are no pivots"}
+    shown = composition.set_index(composition.arm.map(arm_name))[[n for n in names if n in composition]].rename(columns=names)
     return shown.map(lambda v: v if isinstance(v, str) else f"{v:.3f}" if 0 < v < 1 else f"{v:.0f}").T.rename_axis(columns=None)
 
 
@@ -70,11 +70,11 @@ def matching_sentences(composition: pd.DataFrame, shared: pd.DataFrame, distance
     """
     rows, lines = composition.set_index("arm"), []
     for gap in distances.itertuples():
-        match, pivot, kind = gap.arm, gap.like, "pivots_paper" if gap.like == "pivot_paper" else "pivots_npmi"
+        match, pivot, kind = gap.arm, gap.like, {"pivot_paper": "pivots_paper", "pivot_placebo": "pivots_placebo"}.get(gap.like, "pivots_npmi")
         lines.append(
             f"*{arm_name(match)}* differs from *{arm_name(pivot)}* in {100 * gap.langs:.1f} % of its tokens by languages, {100 * gap.source:.1f} % by source and "
             f"{100 * gap.length:.1f} % by length of document; it has {rows.loc[match, 'documents']} documents to {rows.loc[pivot, 'documents']}, and {100 * shared.loc[match, pivot]:.0f} % of "
-            f"its text in common. In pivots the two differ: {rows.loc[match, kind]:.2f} to {rows.loc[pivot, kind]:.2f} of a document's words"
+            f"its text in common. In {'these words' if kind == 'pivots_placebo' else 'pivots'} the two differ: {rows.loc[match, kind]:.2f} to {rows.loc[pivot, kind]:.2f} of a document's words"
             + (f" (random documents: {rows.loc['random', kind]:.2f})." if "random" in rows.index else ".")
         )
     mixed = rows.share_mixed
