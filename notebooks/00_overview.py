@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, known_corpus, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, hypotheses_again, contrasts, checkpoint_scores, group_means, twin_power, intervention_effects, patch_crossings, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
+#     reads: [lexicon, known_corpus, scores, ability, layer_means, layer_constants, milestones, behavior_shares, attribution, delta_auc, correlation, specifications, behaviors, known_attribution, known_delta_auc, known_correlation, hypotheses, hypotheses_again, contrasts, checkpoint_scores, group_means, twin_power, intervention_effects, patch_crossings, pivot_rankings, pivot_summary, pivot_contrasts, pivot_labels, pivot_regression, transfer, transfer_contrasts, transfer_replication, transfer_placebo, transfer_spelling, claims, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
 #     writes: []
 # ---
 
@@ -170,7 +170,8 @@ display(Markdown(report_pivots.conclusion(*tables, report_pivots.short_name(mode
 # %%
 larger = report_transfer.larger_runs(["variations", "long", "smollm2"])
 tables = [store.read(f"transfer_{name}") for name in ("contrasts", "replication", "spelling")]
-display(Markdown(report_transfer.conclusion(tables[0], larger, *tables[1:], store.read("transfer"), brief=True)))
+trained, control = store.read("transfer"), store.read("transfer_placebo")
+display(Markdown(report_transfer.conclusion(tables[0], larger, *tables[1:], trained, control, brief=True)))
 
 # %% [markdown]
 # Notebook 05 concludes at greater length: the paper's own pivots, documents chosen in other ways, the variations, and what each costs.
@@ -238,7 +239,6 @@ display(Markdown(report.lexicon_sentence(lexicon, store.read("scores"))))
 #
 # * Further training on documents chosen by pivots was done on the small model alone, with one set of documents chosen by our pivots. Notebook 05 says
 #   which of its planned runs were not made.
-# * A control for the choice itself, documents rich in other words of similar frequency, was not run.
 # * The pre-training corpora of Gemma and SmolLM2 are not available, so their counts are proxies. The model whose corpus is
 #   known is small and read little text. It represents one triple of languages and few trainings.
 # * The paper's result tables could not be obtained, so nothing here is compared with its numbers.

@@ -11,7 +11,7 @@
 #     name: python3
 #   stage:
 #     reads: [lexicon, forms, corpus, known_corpus, parallel, formats, replication/transfer_outcomes, placebo/transfer_outcomes, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
-#     writes: [selection_pivots, selection, selection_arms, training, transfer_outcomes, transfer, transfer_contrasts, sentence_ability, transfer_replication, transfer_spelling]
+#     writes: [selection_pivots, selection, selection_arms, training, transfer_outcomes, transfer, transfer_contrasts, sentence_ability, transfer_replication, transfer_placebo, transfer_spelling]
 # ---
 
 # %% [markdown]
@@ -81,8 +81,8 @@
 #
 # Every arm chooses and reads `budget_tokens`. The `arms` are trained; the `chosen_arms` are only chosen and described. `larger_profiles` are other
 # runs; their results, where committed, are shown near the end. `replication_profile` is the run that repeats the claim's contrast; its seeds begin at
-# `first_seed`. For short trials, `corpus_share` takes a part of the documents, `validation_rows` bounds the text of each language on which losses are
-# computed, and `compiled: false` skips the compilation of the training step.
+# `first_seed`. `placebo_profile` is the control for the choice. For short trials, `corpus_share` takes a part of the documents, `validation_rows`
+# bounds the text of each language on which losses are computed, and `compiled: false` skips the compilation of the training step.
 
 # %% tags=["parameters"]
 profile = "laptop"
@@ -332,6 +332,21 @@ said = report_transfer.replication_sentences(again) or "There is none here: `pyt
 display(Markdown(said), Markdown(report_transfer.level_sentence(outcomes, again)), Markdown(report_transfer.replication_details(again)))
 
 # %% [markdown]
+# **Is it the pivots?** `pivot_npmi` is one set of documents. Others that are rich in any other words, chosen in the same way, might differ from their
+# match just so. The control has documents rich in words that are no pivots: of the same languages, in about as many documents, drawn anew for each seed
+# (profile `placebo`; fixed beforehand, see the record of changes).
+
+# %%
+compared, singles = followup.against_placebo(second, report_transfer.run_outcomes(placebo_profile), n_resamples, seed)
+store.write("transfer_placebo", compared, facts, inputs)
+if len(compared):
+    main = compared[(compared.split == comparison.PRIMARY_SPLIT) & (compared.outcome == comparison.PRIMARY_OUTCOME)]
+    fig, ax = figures_transfer.replication(main, singles, followup.PLACEBO[-1], "documents rich in these words − their match")
+    figures.save(fig, "05_placebo", main, profile, base_model)
+said = report_transfer.placebo_sentences(compared) or "There is none here: `python -m semantic_pivots.run --profile placebo --only 05` makes it."
+display(Markdown(said))
+
+# %% [markdown]
 # **Where is the difference?** Here is the contrast direction by direction, and then by how the two words of an item are written. *Alike* means that
 # at least half of their characters are the same in order (accents and case aside). *The same string* means that a copy is a translation; for these
 # words, keeping documents that show both away from the model withholds nothing. The new seeds are used where there are any. Bars are 95 % intervals
@@ -421,7 +436,7 @@ display(Markdown(report_transfer.missing_sentence([n for n in larger_profiles if
 # ## What to conclude
 
 # %%
-display(Markdown(report_transfer.conclusion(contrasts, larger, again, spelled, final)))
+display(Markdown(report_transfer.conclusion(contrasts, larger, again, spelled, final, compared)))
 
 # %% [markdown]
 # **What this can and cannot say.**
@@ -431,7 +446,7 @@ display(Markdown(report_transfer.conclusion(contrasts, larger, again, spelled, f
 #   pivots than random ones.
 # - *The choice.* **The choice itself is not repeated:** `pivot_npmi` is one set of documents in all runs, which differ in its order and in the draws
 #   of `matched`. So the intervals say what other runs and other words would have shown, not what another set chosen by pivots would. The control for
-#   the choice itself would be documents rich in any other few thousand words of middling frequency, chosen in the same way; it was not run.
+#   the choice, words that are no pivots, is drawn anew for each seed, so its interval does hold the chance of the choice.
 # - *The corpus.* There is one corpus, of manuals, interface texts, dictionaries and example sentences. Its central words are those of software, while
 #   the tested words are everyday ones. A web corpus has other pivots.
 # - *The scale.* The base is small, and a few hundred thousand tokens are a few per cent of what it had read. The paper's run is ten thousand times
@@ -476,5 +491,5 @@ display(Markdown(report_transfer.conclusion(contrasts, larger, again, spelled, f
 # arms against the base, and losses in the conclusion.
 #
 # **Next:** [06 · causal tests](06_causal_tests.ipynb): what happens when two words may never meet. Tables written here: `selection_pivots`,
-# `selection`, `selection_arms`, `training`, `transfer_outcomes`, `transfer`, `transfer_contrasts`, `transfer_replication`, `transfer_spelling`,
-# `sentence_ability`.
+# `selection`, `selection_arms`, `training`, `transfer_outcomes`, `transfer`, `transfer_contrasts`, `transfer_replication`, `transfer_placebo`,
+# `transfer_spelling`, `sentence_ability`.

@@ -155,6 +155,38 @@ def test_a_replication_needs_runs_of_its_own_and_may_be_missing():
     assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_outcomes("") is None
 
 
+@pytest.mark.parametrize(
+    ("effect", "verdict", "found"),
+    [
+        (0.1, "It is the pivots, and not any choice", "with them none was found"),
+        (0.5, "is not shown", "it is there with them too"),
+        (0.9, "Words that are no pivots do better", "with them too"),
+    ],
+)
+def test_the_pivots_must_do_more_than_words_that_are_none(effect, verdict, found):
+    own = comparison.outcome_table(make_scores({"none": 0.0, "matched": 0.1, "pivot_npmi": 0.5}, seeds=range(3, 9)), COUNTS)
+    other = comparison.outcome_table(make_scores({"none": 0.0, "matched_placebo": 0.1, "pivot_placebo": effect}, seeds=range(4, 9)), COUNTS)
+    table, singles = followup.against_placebo(own, other, n_resamples=50)
+    rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
+    assert list(rows.index) == list(followup.PLACEBO) and (rows.n_seeds == 5).all() and set(table.split) == {"heldout", "seen", "never"}
+    values = [comparison.outcome_by_concept(t, "heldout", "log_ratio") for t in (own, other)]
+    single = [
+        w[a][list(range(4, 9))].to_numpy() - w[b][list(range(4, 9))].to_numpy()
+        for w, a, b in zip(values, ("pivot_npmi", "pivot_placebo"), ("matched", "matched_placebo"))
+    ]
+    assert rows.estimate.to_numpy() == pytest.approx([single[0].mean(), single[1].mean(), (single[0] - single[1]).mean()])
+    assert rows.p.iloc[2] == pytest.approx(comparison.mixed_difference(single[0] - single[1])["p"])
+    pd.testing.assert_series_equal(singles.groupby("run").difference.mean(), rows.estimate.sort_index(), check_names=False)
+    text = report_transfer.placebo_sentences(table)
+    assert verdict in text and found in text and text in report_transfer.conclusion(table_of()[1], {}, placebo=table)
+    fig, ax = figures_transfer.replication(rows.reset_index(), singles, followup.PLACEBO[-1], "rich − match")
+    assert ax.get_xlabel().startswith("rich − match, held-out words")
+    with pytest.raises(ValueError, match=r"seeds \[4, 5, 6, 7, 8\].*none in common"):
+        followup.against_placebo(own[own.seed < 4], other)
+    nothing, singles = followup.against_placebo(own, None)
+    assert nothing.empty and singles.empty and set(nothing) == set(table) and report_transfer.placebo_sentences(nothing) == ""
+
+
 def test_variations_and_random_documents_stand_beside_what_was_fixed():
     _, contrasts = table_of(random=0.0, pivot_sharp=0.5, matched_sharp=0.1, pivot_mixed=0.1, matched_mixed=0.1)
     text = report_transfer.variation_sentences(contrasts)

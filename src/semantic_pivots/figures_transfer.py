@@ -220,26 +220,27 @@ def by_direction(table: pd.DataFrame) -> tuple[Figure, Axes]:
     return fig, ax
 
 
-def replication(table: pd.DataFrame, singles: pd.DataFrame) -> tuple[Figure, Axes]:
-    """One contrast in the first run, in the replication and in both: each seed as a small symbol, with 95 % intervals over concepts and over concepts and runs.
+def replication(table: pd.DataFrame, singles: pd.DataFrame, main: str = "replication", compared: str = "") -> tuple[Figure, Axes]:
+    """One contrast in several runs, or of several choices: each seed as a small symbol, with 95 % intervals over concepts and over concepts and runs.
 
     Args:
-        table: of ``followup.claim_rows``.
+        table: of ``followup.claim_rows``, or of ``followup.against_placebo`` for one outcome and split.
         singles: its differences of single seeds.
+        main: the row that was a hypothesis of its own.
+        compared: what is subtracted from what; by default the claim's arms.
     """
-    names = list(dict.fromkeys(table.run))
+    names, compared = list(dict.fromkeys(table.run)), compared or f"{arm_name('pivot_npmi')} − {arm_name('matched')}"
     fig, ax = plt.subplots(figsize=(7.2, 0.55 * len(names) + 1.5), layout="constrained")
     rows = table.set_index("run")
     for y, name in enumerate(names):
-        row, color = rows.loc[name], COLORS[0] if name == "replication" else "0.45"
+        row, color = rows.loc[name], COLORS[0] if name == main else "0.45"
         _intervals(ax, row, y, color)
         ax.plot(row.estimate, y, "o", ms=6, color=color)
         own = singles[singles.run == name].difference
         ax.plot(own, np.full(len(own), y + 0.27), "|", ms=8, color=color)
     ax.axvline(0, color="0.5", ls="--", lw=1)
     ax.set_yticks(range(len(names)), [f"{n} ({int(rows.n_seeds[n])} seed{'' if rows.n_seeds[n] == 1 else 's'})" for n in names])
-    arm, reference = table.arm.iloc[0], table.reference.iloc[0]
-    ax.set(ylim=(len(names) - 0.4, -0.5), xlabel=f"{arm_name(arm)} − {arm_name(reference)}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}")
+    ax.set(ylim=(len(names) - 0.4, -0.5), xlabel=f"{compared}, held-out words: difference in {OUTCOME_NAMES['log_ratio']}")
     handles = [
         Line2D([], [], marker="|", color="0.45", ls="", label="a seed"),
         *INTERVALS,

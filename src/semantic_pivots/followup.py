@@ -12,6 +12,7 @@ import pandas as pd
 from .comparison import (
     BASE,
     CONFIRMATORY,
+    OUTCOMES,
     PRIMARY_OUTCOME,
     PRIMARY_SPLIT,
     contrasts,
@@ -21,12 +22,27 @@ from .comparison import (
     outcome_by_concept,
     run_square,
 )
+from .stats import bootstrap_interval
 
-__all__ = ["CLAIM", "RUNS", "BORROWED", "replicated", "claim_rows", "by_direction", "identical", "spelling", "script", "by_spelling"]
+__all__ = [
+    "CLAIM",
+    "RUNS",
+    "BORROWED",
+    "PLACEBO",
+    "replicated",
+    "claim_rows",
+    "against_placebo",
+    "by_direction",
+    "identical",
+    "spelling",
+    "script",
+    "by_spelling",
+]
 
 CLAIM = CONFIRMATORY[0]
 RUNS = ("first run", "replication", "all runs")
 BORROWED = "replication, runs as variable as in the first"
+PLACEBO = ("our pivots", "words that are no pivots", "the first less the second")
 ALIKE = 0.5  # share of common characters from which two words are spelled alike
 # How an item's two words are written, and items left out to see what is left
 SPELLINGS = {
@@ -88,6 +104,43 @@ def claim_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The claim's contrast, primary outcome and split, of each of ``RUNS`` that a table of :func:`replicated` holds."""
     which = (table.arm == CLAIM[0]) & (table.reference == CLAIM[1]) & (table.split == PRIMARY_SPLIT) & (table.outcome == PRIMARY_OUTCOME)
     return table[which & table.run.isin(RUNS)]
+
+
+def against_placebo(again: pd.DataFrame | None, placebo: pd.DataFrame | None, n_resamples: int = 2000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The claim's contrast beside that of documents rich in words that are no pivots with their own match, and the one less the other, seed by seed.
+
+    The variance of runs is that of each row's own differences: for the control it holds the chance of which words were drawn.
+
+    Args:
+        again: outcomes (``comparison.outcome_table``) with the claim's arms.
+        placebo: outcomes with the arms `pivot_placebo` and `matched_placebo`; only seeds that both have are used. Without either, the tables are empty.
+
+    Returns:
+        run (``PLACEBO``), split, outcome, n (concepts), n_seeds, estimate, ci_low, ci_high (bootstrap over concepts), mixed_low, mixed_high, p, se, df (mixed model), detectable;
+        run, seed, difference (primary outcome and split, mean over concepts).
+
+    Raises:
+        ValueError: if the two have no seed in common.
+    """
+    rows, singles = [], [pd.DataFrame(columns=["run", "seed", "difference"])]
+    for split, part in again.groupby("split", sort=False) if again is not None and placebo is not None else ():
+        for outcome in [o for o in OUTCOMES if part[o].notna().any() and placebo[o].notna().any()]:
+            wide = [outcome_by_concept(part, split, outcome), outcome_by_concept(placebo, split, outcome)]
+            pairs = [CLAIM, ("pivot_placebo", "matched_placebo")]
+            own, other = (w[a] - w[b] for w, (a, b) in zip(wide, pairs))
+            seeds, concepts = own.columns.intersection(other.columns), own.dropna().index.intersection(other.dropna().index)
+            if not len(seeds):
+                raise ValueError(f"the control has the seeds {sorted(other.columns)}, the claim's arms {sorted(own.columns)}: none in common")
+            values = [t.loc[concepts, seeds].to_numpy() for t in (own, other)]
+            for run, table in zip(PLACEBO, (*values, values[0] - values[1])):
+                _, low, high = bootstrap_interval(table.mean(1), n_resamples=n_resamples, seed=seed)
+                mixed = mixed_difference(table)
+                row = (run, split, outcome, *table.shape, mixed["estimate"], low, high, *(mixed[k] for k in ("low", "high", "p", "se", "df")))
+                rows.append((*row, detectable(mixed["se"], mixed["df"])))
+                if (split, outcome) == (PRIMARY_SPLIT, PRIMARY_OUTCOME):
+                    singles.append(pd.DataFrame({"run": run, "seed": seeds, "difference": table.mean(0)}))
+    columns = "run split outcome n n_seeds estimate ci_low ci_high mixed_low mixed_high p se df detectable".split()
+    return pd.DataFrame(rows, columns=columns), pd.concat(singles[1:] or singles, ignore_index=True)
 
 
 def by_direction(outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from .artifacts import Store
 from .association import holm
 from .figures_transfer import OUTCOME_NAMES, arm_name
-from .followup import BORROWED, CLAIM, claim_rows
+from .followup import BORROWED, CLAIM, PLACEBO, claim_rows
 from .report import chance_mrr, interval, p_value
 from .task import LANGUAGES
 
@@ -370,6 +370,45 @@ def _limits(table: pd.DataFrame, alpha: float) -> str:
     return " ".join(text)
 
 
+def placebo_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
+    """Whether a choice by words that are no pivots does the same; "" where it was not made.
+
+    Args:
+        table: of ``followup.against_placebo``.
+    """
+    if table.empty:
+        return ""
+    rows = table[(table.split == "heldout") & (table.outcome == "log_ratio")].set_index("run")
+    own, other, apart = (rows.loc[name] for name in PLACEBO)
+    numbers = f"({_contrast(apart)} nats, {p_value(apart.p)}, {apart.n} concepts, {apart.n_seeds} seeds; one of {apart.detectable:.3f} would be found four times in five)"
+    if apart.p < alpha and apart.estimate > 0:
+        verdict = f"**It is the pivots, and not any choice by words:** their difference is larger than that of words that are no pivots {numbers}."
+    elif apart.p < alpha:
+        verdict = f"**Words that are no pivots do better:** the pivots' difference less theirs is below zero {numbers}."
+    else:
+        verdict = f"**That it is the pivots, and not any choice by words, is not shown:** their difference less that of words that are no pivots is not told from zero {numbers}."
+    found = (
+        "it is there with them too"
+        if other.p < alpha and other.estimate > 0
+        else "it is below zero with them"
+        if other.p < alpha
+        else "with them none was found"
+    )
+    text = f"{verdict} Chosen by such words, drawn anew for each seed, documents and their own match differ by {_contrast(other)} ({p_value(other.p)}): {found}. With our pivots, the same seeds: {_contrast(own)}."
+    names = {
+        ("heldout", "mrr"): "MRR",
+        ("never", "log_ratio"): "log-ratio of words that never meet",
+        ("parallel", "sentence_gain"): "what a sentence gains from its source",
+    }
+    wide = table.set_index(["run", "split", "outcome"])
+    said = [
+        f"{name} {_contrast(wide.loc[(PLACEBO[1], *key)])} (ours less theirs {_contrast(wide.loc[(PLACEBO[2], *key)])})"
+        for key, name in names.items()
+        if (PLACEBO[1], *key) in wide.index
+    ]
+    return f"{text} Beside the hypothesis, with words that are no pivots: {'; '.join(said)}." if said else text
+
+
 def spelling_sentence(spelled: pd.DataFrame) -> str:
     """Where the difference is, by how the two words are written, in the last run of the table; "" where there is none.
 
@@ -436,6 +475,7 @@ def conclusion(
     again: pd.DataFrame | None = None,
     spelled: pd.DataFrame | None = None,
     transfer: pd.DataFrame | None = None,
+    placebo: pd.DataFrame | None = None,
     brief: bool = False,
     alpha: float = 0.05,
 ) -> str:
@@ -447,6 +487,7 @@ def conclusion(
         again: of ``followup.replicated``.
         spelled: of ``followup.by_spelling``.
         transfer: the table of that name.
+        placebo: of ``followup.against_placebo``.
         brief: without the other arms, and what the variations found.
     """
     main = contrasts[contrasts.confirmatory].set_index(["arm", "reference"])
@@ -468,6 +509,8 @@ def conclusion(
     if again is not None and (said := replication_sentences(again, alpha)):
         led = f"What led to it: {text.replace('**', '')}"
         parts = [_in_short(again, transfer, alpha), said, led, _limits(again, alpha)]  # the replication's verdict is that of its own seeds
+    if placebo is not None:
+        parts.append(placebo_sentences(placebo, alpha))
     if spelled is not None:
         parts.append(spelling_sentence(spelled))
     if not brief:
