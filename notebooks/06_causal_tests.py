@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behaviors, behavior_shares, attribution, delta_auc, correlation, known_correlation, transfer_replication]
+#     reads: [lexicon, forms, corpus, known_corpus, trained_again, formats, parallel, scores, traces, prompts, pivots, ability, milestones, behaviors, behavior_shares, attribution, delta_auc, correlation, known_correlation, transfer_replication, transfer_placebo]
 #     writes: [severance, checkpoint_scores, group_means, hypotheses, hypotheses_again, contrasts, dose_response, group_layers, group_labels, span_balance, interventions, intervention_effects, later_by_spelling, patch_curves, patch_crossings, steering_shares, claims, twin_scores, twin_tests, twin_power, twin_labels, twin_interventions]
 # ---
 

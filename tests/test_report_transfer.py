@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semantic_pivots import comparison, figures_transfer, followup, report_selection, report_transfer
+from semantic_pivots import comparison, figures_transfer, followup, orthography, report_selection, report_transfer
 from semantic_pivots.transfer import Recipe
 from tests.test_evaluation import COUNTS, make_scores
 
@@ -236,11 +236,11 @@ def test_tables_and_sentences_of_the_parts():
     [("radio", "Radio", 1.0), ("élève", "eleve", 1.0), ("chat", "cat", 6 / 7), ("几何", "幾何", 0.5), ("dog", "犬", 0.0), ("a", "", 0.0)],
 )
 def test_spelling_is_the_share_of_common_characters(first, second, share):
-    assert followup.spelling(first, second) == pytest.approx(share) == pytest.approx(followup.spelling(second, first))
+    assert orthography.spelling(first, second) == pytest.approx(share) == pytest.approx(orthography.spelling(second, first))
 
 
 def test_the_script_is_that_of_the_word():
-    assert [followup.script(w) for w in ("été", "犬", "食べる", "バナナ", "いぬ", "")] == ["Latin", "Han", "Han", "kana", "kana", "Latin"]
+    assert [orthography.script(w) for w in ("été", "犬", "食べる", "バナナ", "いぬ", "")] == ["Latin", "Han", "Han", "kana", "kana", "Latin"]
 
 
 def spelled_world():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .association import holm, sign_flip
-from .followup import ALIKE, script, spelling
+from .orthography import ALIKE, script, spelling
 from .patching import CELLS
 from .stats import mean_intervals
 

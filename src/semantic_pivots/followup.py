@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-import unicodedata
 from collections.abc import Mapping
 
 import pandas as pd
@@ -22,6 +19,7 @@ from .comparison import (
     outcome_by_concept,
     run_square,
 )
+from .orthography import likeness
 from .stats import bootstrap_interval
 
 __all__ = [
@@ -33,9 +31,6 @@ __all__ = [
     "claim_rows",
     "against_placebo",
     "by_direction",
-    "identical",
-    "spelling",
-    "script",
     "by_spelling",
 ]
 
@@ -43,7 +38,6 @@ CLAIM = CONFIRMATORY[0]
 RUNS = ("first run", "replication", "all runs")
 BORROWED = "replication, runs as variable as in the first"
 PLACEBO = ("our pivots", "words that are no pivots", "the first less the second")
-ALIKE = 0.5  # share of common characters from which two words are spelled alike
 # How an item's two words are written, and items left out to see what is left
 SPELLINGS = {
     "identical": ("identical",),
@@ -159,22 +153,6 @@ def by_direction(outcomes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["direction", "split", "n", "n_seeds", "estimate", "low", "high"])
 
 
-def identical(first: str, second: str) -> bool:
-    """Whether two words are the same string (NFKC, case-folded), so that copying one is translating it."""
-    return unicodedata.normalize("NFKC", first).casefold() == unicodedata.normalize("NFKC", second).casefold()
-
-
-def spelling(first: str, second: str) -> float:
-    """Share of two words' characters that they have in common, in order, case and accents aside (Ratcliff and Obershelp's ratio, of ``difflib``)."""
-    plain = ["".join(c for c in unicodedata.normalize("NFKD", w).casefold() if not unicodedata.combining(c)) for w in (first, second)]
-    return difflib.SequenceMatcher(None, *sorted(plain), autojunk=False).ratio()  # sorted: the ratio depends on the order
-
-
-def script(word: str) -> str:
-    """`Han` for a word with a Han character, `kana` for another with kana, else `Latin`."""
-    return "Han" if re.search(r"[\u3400-\u4dbf\u4e00-\u9fff]", word) else "kana" if re.search(r"[\u3040-\u30ff]", word) else "Latin"
-
-
 def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.DataFrame:
     """The claim's contrast, primary outcome and split, by how the two words of an item are written.
 
@@ -194,7 +172,7 @@ def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.D
         part = outcomes[(outcomes.split == PRIMARY_SPLIT) & outcomes[PRIMARY_OUTCOME].notna()]
         items = part[["concept_id", "source_lang", "target_lang"]].drop_duplicates()
         words = [(lexicon.at[c, a], lexicon.at[c, b]) for c, a, b in items.itertuples(index=False)]
-        part = part.merge(items.assign(spelling=[_kind(a, b) for a, b in words]))
+        part = part.merge(items.assign(spelling=[likeness(a, b) for a, b in words]))
         single = part.pivot_table(index=["concept_id", "source_lang", "target_lang", "spelling"], columns=["arm", "seed"], values=PRIMARY_OUTCOME)
         own = single[CLAIM[0]].mean(axis=1) - single[CLAIM[1]].mean(axis=1)
         weight = 1 / own.groupby("concept_id").transform("size")  # a concept's items count together once
@@ -207,9 +185,3 @@ def by_spelling(runs: Mapping[str, pd.DataFrame], lexicon: pd.DataFrame) -> pd.D
                 mixed = mixed_difference(values, runs=run_square(wide))
                 rows.append((run, name, *values.shape, *shares, wide[BASE].mean().iloc[0], *(mixed[k] for k in ("estimate", "low", "high", "p"))))
     return pd.DataFrame(rows, columns=["run", "spelling", "n", "n_seeds", "items", "share", "base_share", "base", "estimate", "low", "high", "p"])
-
-
-def _kind(first: str, second: str) -> str:
-    if identical(first, second):
-        return "identical"
-    return "alike" if spelling(first, second) >= ALIKE else "otherwise" if script(first) == script(second) else "another script"
