@@ -110,9 +110,9 @@ def test_sentences_follow_the_results(results):
     assert "n = 12 concepts" in text and ("in 2 of 2 directions" in text) == expected
     assert "exactly the pivots' cosines" in report_interventions.ablation_sentences(found, "discovered")
     use = report_interventions.use_sentences(found)
-    assert ("a loss is shown beyond every control; other blocks add to the loss beyond every control" in use) == expected
-    assert ("other blocks add to the loss beyond no control" in use) != expected
-    assert ("in fr → zh, zh → fr; also with the part along the target left in: in each of these" in use) == expected
+    assert ("a loss is shown beyond every control; a loss through other blocks is shown beyond every control (with the part" in use) == expected
+    assert ("a loss through other blocks is shown beyond no control" in use) != expected
+    assert ("in fr → zh, zh → fr it is shown beyond every control, and in all of them also with the part along the target left in" in use) == expected
     assert report_interventions.uses(found, "english") == (["fr-zh", "zh-fr"] if expected else [])
     one = report_interventions.block_sentences(found, 12)
     assert ("So they add to the loss after 12, 13" in one) == expected and ("So that they use what was removed is not shown" in one) != expected

@@ -217,6 +217,10 @@ def uses(effects: pd.DataFrame, span: str, alpha: float = 0.05) -> list[str]:
     return [d for d in directions_of_use(effects, span, -1, alpha) if d in aside]
 
 
+def _ways(directions: list[str]) -> str:
+    return ", ".join(d.replace("-", " → ") for d in directions)
+
+
 def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
     """What the checks on a span say."""
     aside, later, later_aside = beyond(effects, f"{span}{ASIDE}"), beyond(effects, span, LATER), beyond(effects, f"{span}{ASIDE}", LATER)
@@ -230,21 +234,15 @@ def _use(effects: pd.DataFrame, span: str, alpha: float) -> str:
         said.append(f"with the part along the target left in, a loss is shown {_told(aside, alpha)}")
     if later:
         offset = all(r.difference_low > 0 and r.p < alpha for r in later.values())
-        said.append(
-            "other blocks make up for a part of the loss, by every control; a use of what was removed is not shown"
-            if offset
-            else f"other blocks add to the loss {_told(later, alpha)}"
-        )
-    if later_aside:
-        said.append(f"to that of the part beside the target they add {_told(later_aside, alpha)}")
+        text = "other blocks make up for a part of the loss, by every control" if offset else f"a loss through other blocks is shown {_told(later, alpha)}"
+        said.append(text + (f" (with the part along the target left in, {_told(later_aside, alpha)})" if later_aside else ""))
     worse, better = (directions_of_use(effects, span, sign, alpha) for sign in (-1, 1))
-    ways = ((worse, "they add to the loss beyond every control in"), (better, "they make up for a part of it in"))
-    if by := [f"{what} {', '.join(d.replace('-', ' → ') for d in found)}" for found, what in ways if found]:
-        said.append(" and ".join(by))
     if worse:
         used = uses(effects, span, alpha)
-        where = "in none of these" if not used else "in each of these" if used == worse else f"of these in {', '.join(d.replace('-', ' → ') for d in used)}"
-        said.append(f"also with the part along the target left in: {where}")
+        where = "but in none of them" if not used else "and in all of them also" if used == worse else f"and in {_ways(used)} also"
+        said.append(f"in {_ways(worse)} it is shown beyond every control, {where} with the part along the target left in")
+    if better:
+        said.append(f"in {_ways(better)} other blocks make up for a part of the loss, by every control")
     return f"{SPANS[span][0].upper()}{SPANS[span][1:]}: {'; '.join(said)}." if said else ""
 
 
