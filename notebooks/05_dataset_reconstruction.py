@@ -10,7 +10,7 @@
 #     language: python
 #     name: python3
 #   stage:
-#     reads: [lexicon, forms, corpus, known_corpus, parallel, formats, replication/transfer_outcomes, placebo/transfer_outcomes, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
+#     reads: [lexicon, forms, corpus, known_corpus, parallel, formats, replication/transfer_outcomes, placebo/transfer_outcomes, placebo/selection_arms, variations/transfer_contrasts, long/transfer_contrasts, smollm2/transfer_contrasts]
 #     writes: [selection_pivots, selection, selection_arms, training, transfer_outcomes, transfer, transfer_contrasts, sentence_ability, transfer_replication, transfer_placebo, transfer_spelling]
 # ---
 
@@ -321,7 +321,7 @@ report_transfer.contrast_table(contrasts, "heldout")
 # are single seeds.
 
 # %%
-second = report_transfer.run_outcomes(replication_profile)
+second = report_transfer.run_table(replication_profile)
 again, singles = followup.replicated(outcomes, contrasts, second, n_resamples, seed)
 inputs = ["lexicon", "forms", "corpus", "known_corpus", "parallel", "formats"]
 store.write("transfer_replication", again, facts, inputs)
@@ -337,14 +337,15 @@ display(Markdown(said), Markdown(report_transfer.level_sentence(outcomes, again)
 # (profile `placebo`; fixed beforehand, see the record of changes).
 
 # %%
-compared, singles = followup.against_placebo(second, report_transfer.run_outcomes(placebo_profile), n_resamples, seed)
+compared, singles = followup.against_placebo(second, report_transfer.run_table(placebo_profile), n_resamples, seed)
 store.write("transfer_placebo", compared, facts, inputs)
 if len(compared):
     main = compared[(compared.split == comparison.PRIMARY_SPLIT) & (compared.outcome == comparison.PRIMARY_OUTCOME)]
     fig, ax = figures_transfer.replication(main, singles, followup.PLACEBO[-1], "documents rich in these words − their match")
     figures.save(fig, "05_placebo", main, profile, base_model)
+described = report_transfer.placebo_arms_sentence(report_transfer.run_table(placebo_profile, "selection_arms"))
 said = report_transfer.placebo_sentences(compared) or "There is none here: `python -m semantic_pivots.run --profile placebo --only 05` makes it."
-display(Markdown(said))
+display(Markdown(f"{said}\n\n{described}"))
 
 # %% [markdown]
 # **Where is the difference?** Here is the contrast direction by direction, and then by how the two words of an item are written. *Alike* means that

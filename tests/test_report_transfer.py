@@ -152,13 +152,13 @@ def test_a_replication_needs_runs_of_its_own_and_may_be_missing():
         contrasts, {}, alone
     )
     nothing, singles = followup.replicated(first[first.arm != "matched"], contrasts, n_resamples=50)
-    assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_outcomes("") is None
+    assert nothing.empty and singles.empty and set(nothing) == set(alone) and report_transfer.run_table("") is None
 
 
 @pytest.mark.parametrize(
     ("effect", "verdict", "found"),
     [
-        (0.1, "It is the pivots, and not any choice", "with them none was found"),
+        (0.1, "Not any choice by words does it:", "with them none was found"),
         (0.5, "is not shown", "it is there with them too"),
         (0.9, "Words that are no pivots do better", "with them too"),
     ],
@@ -185,6 +185,11 @@ def test_the_pivots_must_do_more_than_words_that_are_none(effect, verdict, found
         followup.against_placebo(own[own.seed < 4], other)
     nothing, singles = followup.against_placebo(own, None)
     assert nothing.empty and singles.empty and set(nothing) == set(table) and report_transfer.placebo_sentences(nothing) == ""
+    assert report_transfer.placebo_arms_sentence(None) == ""
+    names = ["pivot_placebo", "matched_placebo", "pivot_npmi", "matched"]
+    made = pd.DataFrame({"arm": names, "pivots_placebo": [0.3, 0.1, 0.1, 0.1], "pivots_npmi": [0.1, 0.2, 0.5, 0.3]})
+    made = made.assign(share_en=[0.2, 0.2, 0.4, 0.4], share_fr=[0.5, 0.5, 0.1, 0.1], share_zh=0.2, share_ja=0.1)
+    assert "a choice against pivots" in (text := report_transfer.placebo_arms_sentence(made)) and "French has 50% of its tokens and 10% of ours" in text
 
 
 def test_variations_and_random_documents_stand_beside_what_was_fixed():

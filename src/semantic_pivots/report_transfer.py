@@ -305,9 +305,9 @@ def missing_sentence(profiles: list[str]) -> str:
     return f"Not run yet: {', '.join(rows)}; `make all` then shows them here." if rows else ""
 
 
-def run_outcomes(profile: str) -> pd.DataFrame | None:
-    """Outcomes of another profile's run, None where they are not there."""
-    return Store(profile).read("transfer_outcomes") if profile and Store(profile).exists("transfer_outcomes") else None
+def run_table(profile: str, name: str = "transfer_outcomes") -> pd.DataFrame | None:
+    """A table of another profile's run, None where it is not there."""
+    return Store(profile).read(name) if profile and Store(profile).exists(name) else None
 
 
 def replication_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
@@ -382,11 +382,11 @@ def placebo_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
     own, other, apart = (rows.loc[name] for name in PLACEBO)
     numbers = f"({_contrast(apart)} nats, {p_value(apart.p)}, {apart.n} concepts, {apart.n_seeds} seeds; one of {apart.detectable:.3f} would be found four times in five)"
     if apart.p < alpha and apart.estimate > 0:
-        verdict = f"**It is the pivots, and not any choice by words:** their difference is larger than that of words that are no pivots {numbers}."
+        verdict = f"**Not any choice by words does it:** the pivots' difference is larger than that of words that are no pivots {numbers}."
     elif apart.p < alpha:
         verdict = f"**Words that are no pivots do better:** the pivots' difference less theirs is below zero {numbers}."
     else:
-        verdict = f"**That it is the pivots, and not any choice by words, is not shown:** their difference less that of words that are no pivots is not told from zero {numbers}."
+        verdict = f"**That not any choice by words does it is not shown:** the pivots' difference less that of words that are no pivots is not told from zero {numbers}."
     found = (
         "it is there with them too"
         if other.p < alpha and other.estimate > 0
@@ -407,6 +407,25 @@ def placebo_sentences(table: pd.DataFrame, alpha: float = 0.05) -> str:
         if (PLACEBO[1], *key) in wide.index
     ]
     return f"{text} Beside the hypothesis, with words that are no pivots: {'; '.join(said)}." if said else text
+
+
+def placebo_arms_sentence(composition: pd.DataFrame | None) -> str:
+    """What the documents of the control are, beside our pivots'; "" where it was not made.
+
+    Args:
+        composition: the table ``selection_arms`` of the control's run.
+    """
+    if composition is None:
+        return ""
+    rows = composition.set_index("arm")
+    own, match, ours, theirs = (rows.loc[a] for a in ("pivot_placebo", "matched_placebo", "pivot_npmi", "matched"))
+    la = max(LANGUAGES, key=lambda la: own[f"share_{la}"])
+    return (
+        f"In the first draw, words that are no pivots make up {own.pivots_placebo:.2f} of a document's words where they were asked for and {match.pivots_placebo:.2f} in the match "
+        f"(our pivots: {ours.pivots_npmi:.2f} and {theirs.pivots_npmi:.2f}). Pivots make up {own.pivots_npmi:.2f} and {match.pivots_npmi:.2f} there, so the control is also a choice "
+        f"{'against' if own.pivots_npmi < match.pivots_npmi else 'for'} pivots. Its documents differ from ours in languages and sources: {LANGUAGES[la]} has {own[f'share_{la}']:.0%} of its tokens "
+        f"and {ours[f'share_{la}']:.0%} of ours. Each choice is compared with a match of its own languages and sources only."
+    )
 
 
 def spelling_sentence(spelled: pd.DataFrame) -> str:
